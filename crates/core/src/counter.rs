@@ -1,0 +1,220 @@
+//! How a counter counts: quota and algorithm make a [`Rule`]; a rule reads and writes the few words of a counter's state.
+//!
+//! Every algorithm keeps one convention: **word 0 of a state is the instant, in microseconds since 1970, from which the
+//! state is as good as fresh**. A store forgets such a state freely, and knows no more about it. A state of zeros is
+//! fresh. `now` never runs backwards inside a counter: an earlier `now` counts as the newest that its state has seen.
+
+mod concurrency;
+mod fixed_window;
+mod sliding_window;
+mod token_bucket;
+
+use std::fmt;
+
+use crate::{Span, Timestamp, bounds};
+
+/// An amount per window, and how much of it may be used at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Quota {
+    /// Units per window; zero blocks everything.
+    pub amount: u64,
+    /// The window's length. Concurrency has none: its window is zero.
+    pub window: Span,
+    /// Most units at once of a token bucket; equal to `amount` for the other algorithms.
+    pub burst: u64,
+}
+
+impl Quota {
+    /// `amount` units per `window`, all of them at once if need be.
+    pub const fn per(amount: u64, window: Span) -> Quota {
+        Quota { amount, window, burst: amount }
+    }
+}
+
+/// The way a quota is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// At most the amount in each window aligned to 1970-01-01T00:00:00 UTC. Up to twice the amount in a window that
+    /// straddles two.
+    FixedWindow,
+    /// At most the amount in any window whatever: the window has `cells` cells, and the oldest counts whole until it
+    /// is wholly past.
+    SlidingWindow {
+        /// Cells of one window, 1 to [`bounds::MAX_CELLS`].
+        cells: u16,
+    },
+    /// At most burst + rate × t in any t (GCRA): units come back one by one.
+    TokenBucket,
+    /// At most the amount at the same time.
+    Concurrency,
+}
+
+/// How long until a cost would fit. Ordered from shortest to longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Wait {
+    /// It fits now.
+    #[default]
+    None,
+    /// It fits after this span, if nobody else spends, and not a microsecond earlier. Never zero.
+    For(Span),
+    /// It fits when somebody who holds releases; nobody knows when.
+    Release,
+    /// It fits never: the cost is above the quota.
+    Never,
+}
+
+/// One limit's answer, at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Units that fit at once; one more does not.
+    pub remaining: u64,
+    /// Time until the quota is whole again: of a fixed window, its end; zero for an unused bucket.
+    pub reset_after: Span,
+    /// How long until the cost that was asked for would fit.
+    pub retry_after: Wait,
+}
+
+impl Status {
+    /// Whether the cost that was asked for fits.
+    pub fn fits(&self) -> bool {
+        self.retry_after == Wait::None
+    }
+}
+
+/// A quota and the algorithm that counts it, checked and ready to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    quota: Quota,
+    algorithm: Algorithm,
+    /// Token bucket only: the interval between two units in microseconds, in lowest terms.
+    interval: token_bucket::Interval,
+}
+
+impl Rule {
+    /// The rule that counts `quota` by `algorithm`.
+    ///
+    /// # Errors
+    ///
+    /// A number is outside its bound (`bounds.rs`), or the algorithm cannot count such a quota exactly.
+    pub fn new(algorithm: Algorithm, quota: Quota) -> Result<Rule, RuleError> {
+        if quota.amount > bounds::MAX_AMOUNT || quota.burst > bounds::MAX_AMOUNT {
+            return Err(RuleError::AmountTooLarge);
+        }
+        let windowed = algorithm != Algorithm::Concurrency;
+        if windowed && (quota.window < bounds::MIN_WINDOW || quota.window > bounds::MAX_WINDOW) {
+            return Err(RuleError::WindowOutOfBounds);
+        }
+        if algorithm != Algorithm::TokenBucket && quota.burst != quota.amount {
+            return Err(RuleError::BurstWithoutBucket);
+        }
+        let interval = match algorithm {
+            Algorithm::TokenBucket => token_bucket::Interval::of(quota)?,
+            Algorithm::SlidingWindow { cells } if cells == 0 || cells > bounds::MAX_CELLS => {
+                return Err(RuleError::CellsOutOfBounds);
+            }
+            _ => token_bucket::Interval::default(),
+        };
+        Ok(Rule { quota, algorithm, interval })
+    }
+
+    /// What is counted.
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// How it is counted.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The most units that can ever fit at once: what a status calls its limit.
+    pub fn limit(&self) -> u64 {
+        self.quota.burst
+    }
+
+    /// Words of state that a counter of this rule needs.
+    pub fn state_words(&self) -> usize {
+        match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::TokenBucket | Algorithm::Concurrency => 2,
+            Algorithm::SlidingWindow { cells } => sliding_window::state_words(cells),
+        }
+    }
+
+    /// What a counter in `state` says at `now` to a cost of `need` units. Changes nothing.
+    ///
+    /// `state` has at least [`Rule::state_words`] words; words beyond are ignored. A `need` of zero always fits.
+    pub fn peek(&self, state: &[u64], need: u64, now: Timestamp) -> Status {
+        match self.algorithm {
+            Algorithm::FixedWindow => fixed_window::peek(self, state, need, now),
+            Algorithm::SlidingWindow { cells } => sliding_window::peek(self, cells, state, need, now),
+            Algorithm::TokenBucket => token_bucket::peek(self, state, need, now),
+            Algorithm::Concurrency => concurrency::peek(self, state, need),
+        }
+    }
+
+    /// Charges `take` units as of `now` and says how the counter stands then, with no wait.
+    ///
+    /// The caller has peeked and found that it fits; this charges whatever it is told to, also beyond the limit, as the
+    /// settling of a cost that was known only afterwards must.
+    pub fn charge(&self, state: &mut [u64], take: u64, now: Timestamp) -> Status {
+        match self.algorithm {
+            Algorithm::FixedWindow => fixed_window::charge(self, state, take, now),
+            Algorithm::SlidingWindow { cells } => sliding_window::charge(self, cells, state, take, now),
+            Algorithm::TokenBucket => token_bucket::charge(self, state, take, now),
+            Algorithm::Concurrency => concurrency::charge(self, state, take),
+        }
+        Status { retry_after: Wait::None, ..self.peek(state, 0, now) }
+    }
+
+    /// Replaces a charge of `taken` units made at `taken_at` by the `actual` units, known at `now`.
+    ///
+    /// The difference lands in the window that was charged; if that window is over, nothing changes. More than the
+    /// limit may come out: then nothing is left until enough of it has passed. Never gives back more than `taken`.
+    pub fn adjust(&self, state: &mut [u64], taken: u64, actual: u64, taken_at: Timestamp, now: Timestamp) {
+        match self.algorithm {
+            Algorithm::FixedWindow => fixed_window::adjust(self, state, taken, actual, taken_at, now),
+            Algorithm::SlidingWindow { cells } => {
+                sliding_window::adjust(self, cells, state, taken, actual, taken_at, now);
+            }
+            Algorithm::TokenBucket => token_bucket::adjust(self, state, taken, actual, now),
+            Algorithm::Concurrency => concurrency::adjust(state, taken, actual),
+        }
+    }
+}
+
+/// The instant from which a state, of any algorithm, is as good as fresh.
+pub fn idle_at(state: &[u64]) -> Timestamp {
+    Timestamp::from_micros(state[0])
+}
+
+/// Why a quota cannot be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// Amount or burst is above [`bounds::MAX_AMOUNT`].
+    AmountTooLarge,
+    /// The window is shorter than [`bounds::MIN_WINDOW`] or longer than [`bounds::MAX_WINDOW`].
+    WindowOutOfBounds,
+    /// A burst was given to an algorithm that has none.
+    BurstWithoutBucket,
+    /// A sliding window has no cell or more than [`bounds::MAX_CELLS`].
+    CellsOutOfBounds,
+    /// The interval of a token bucket needs a fraction finer than [`bounds::MAX_INTERVAL_DENOMINATOR`].
+    IntervalTooFine,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RuleError::AmountTooLarge => write!(f, "amounts go up to {}", bounds::MAX_AMOUNT),
+            RuleError::WindowOutOfBounds => write!(f, "windows go from 1 ms to 366 days"),
+            RuleError::BurstWithoutBucket => write!(f, "only a token bucket has a burst"),
+            RuleError::CellsOutOfBounds => write!(f, "a sliding window has 1 to {} cells", bounds::MAX_CELLS),
+            RuleError::IntervalTooFine => {
+                write!(f, "the interval between two units has no exact fraction; choose a rounder amount")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RuleError {}

@@ -1,0 +1,220 @@
+//! One question: these attributes, this cost, all limits together.
+
+use std::fmt;
+
+use crate::{AttributeId, OperationId, Policy, UnitId, bounds};
+
+/// The facts about one request, by the attribute's place in its policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    values: [Option<&'a str>; bounds::MAX_ATTRIBUTES],
+}
+
+impl<'a> Attributes<'a> {
+    /// The value of an attribute, if the demand has it.
+    pub fn value(&self, attribute: AttributeId) -> Option<&'a str> {
+        self.values[attribute.index()]
+    }
+}
+
+/// What the demand is for: it settles what concurrency limits do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// A question whose answer is all there is: concurrency limits are looked at, not held.
+    #[default]
+    Once,
+    /// Work that begins now and ends later: concurrency limits are held until they are released.
+    Hold,
+    /// What would be answered; nothing is charged.
+    Peek,
+}
+
+/// One question to the limits of one policy. It borrows the policy, so that it cannot be put to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    policy: &'a Policy,
+    operation: OperationId,
+    attributes: Attributes<'a>,
+    costs: [Option<u64>; bounds::MAX_UNITS],
+    purpose: Purpose,
+}
+
+impl<'a> Demand<'a> {
+    /// A demand on `policy`, to be filled in.
+    pub fn on(policy: &'a Policy) -> DemandBuilder<'a> {
+        DemandBuilder {
+            policy,
+            operation: None,
+            attributes: Attributes { values: [None; bounds::MAX_ATTRIBUTES] },
+            costs: [None; bounds::MAX_UNITS],
+            purpose: Purpose::Once,
+        }
+    }
+
+    /// The policy it asks.
+    pub fn policy(&self) -> &'a Policy {
+        self.policy
+    }
+
+    /// The operation it is for; the policy's default operation if none was named.
+    pub fn operation(&self) -> OperationId {
+        self.operation
+    }
+
+    /// Its attributes, completed: operation, class, method and plan are filled in where the policy knows them.
+    pub fn attributes(&self) -> &Attributes<'a> {
+        &self.attributes
+    }
+
+    /// The value of the attribute called `name`, if the policy has such an attribute and the demand a value.
+    pub fn value(&self, name: &str) -> Option<&'a str> {
+        self.policy.attribute(name).and_then(|id| self.attributes.value(id))
+    }
+
+    /// The cost that was named for a unit, in whole units.
+    pub fn cost(&self, unit: UnitId) -> Option<u64> {
+        self.costs[unit.index()]
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// The same demand for another purpose.
+    pub fn with_purpose(self, purpose: Purpose) -> Demand<'a> {
+        Demand { purpose, ..self }
+    }
+}
+
+/// A demand being filled in.
+#[derive(Clone, Copy, Debug)]
+pub struct DemandBuilder<'a> {
+    policy: &'a Policy,
+    operation: Option<OperationId>,
+    attributes: Attributes<'a>,
+    costs: [Option<u64>; bounds::MAX_UNITS],
+    purpose: Purpose,
+}
+
+impl<'a> DemandBuilder<'a> {
+    /// Sets an attribute; the last value set counts.
+    ///
+    /// # Errors
+    ///
+    /// The value is longer than [`bounds::MAX_ATTRIBUTE_BYTES`], the policy has no such operation, or the attribute is
+    /// `class`, which follows from the operation.
+    pub fn set(&mut self, attribute: AttributeId, value: &'a str) -> Result<&mut Self, DemandError> {
+        if value.len() > bounds::MAX_ATTRIBUTE_BYTES {
+            return Err(DemandError::ValueTooLong { attribute, bytes: value.len() });
+        }
+        match attribute {
+            AttributeId::OPERATION => {
+                self.operation = Some(self.policy.operation_named(value).ok_or(DemandError::UnknownOperation)?);
+            }
+            AttributeId::CLASS => return Err(DemandError::ClassIsDerived),
+            _ => self.attributes.values[attribute.index()] = Some(value),
+        }
+        Ok(self)
+    }
+
+    /// Sets the operation that a route led to.
+    pub fn set_operation(&mut self, operation: OperationId) -> &mut Self {
+        self.operation = Some(operation);
+        self
+    }
+
+    /// Takes an attribute away again.
+    pub fn clear(&mut self, attribute: AttributeId) -> &mut Self {
+        self.attributes.values[attribute.index()] = None;
+        self
+    }
+
+    /// Sets the cost in one unit. Zero asks without charging that unit.
+    ///
+    /// # Errors
+    ///
+    /// The amount is above [`bounds::MAX_AMOUNT`].
+    pub fn set_cost(&mut self, unit: UnitId, amount: u64) -> Result<&mut Self, DemandError> {
+        if amount > bounds::MAX_AMOUNT {
+            return Err(DemandError::CostTooLarge { unit, amount });
+        }
+        self.costs[unit.index()] = Some(amount);
+        Ok(self)
+    }
+
+    /// Sets what the demand is for.
+    pub fn set_purpose(&mut self, purpose: Purpose) -> &mut Self {
+        self.purpose = purpose;
+        self
+    }
+
+    /// The value set so far for an attribute.
+    pub fn value(&self, attribute: AttributeId) -> Option<&'a str> {
+        match attribute {
+            AttributeId::OPERATION => self.operation.map(|id| self.policy.operation(id).name()),
+            _ => self.attributes.value(attribute),
+        }
+    }
+
+    /// The finished demand.
+    ///
+    /// What follows from the rest is filled in: the default operation if none was named, its class, its method if its
+    /// routes have only one, and the plan: the one that was set, else that of a record of one of the demand's
+    /// attributes, else the policy's default plan.
+    pub fn build(&self) -> Demand<'a> {
+        let policy = self.policy;
+        let operation = self.operation.unwrap_or(policy.default_operation());
+        let mut attributes = self.attributes;
+        let about = policy.operation(operation);
+        attributes.values[AttributeId::OPERATION.index()] = Some(about.name());
+        attributes.values[AttributeId::CLASS.index()] = about.class();
+        let method = &mut attributes.values[AttributeId::METHOD.index()];
+        *method = method.or(about.method());
+        let plan =
+            attributes.value(AttributeId::PLAN).or_else(|| policy.recorded_plan(&attributes)).or(policy.default_plan());
+        attributes.values[AttributeId::PLAN.index()] = plan;
+        Demand { policy, operation, attributes, costs: self.costs, purpose: self.purpose }
+    }
+}
+
+/// Why a demand cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DemandError {
+    /// The value of an attribute is too long.
+    ValueTooLong {
+        /// Which attribute.
+        attribute: AttributeId,
+        /// How long its value is.
+        bytes: usize,
+    },
+    /// The policy has no operation of that name.
+    UnknownOperation,
+    /// `class` was set; it follows from the operation.
+    ClassIsDerived,
+    /// A cost is above the largest amount.
+    CostTooLarge {
+        /// In which unit.
+        unit: UnitId,
+        /// The cost that was asked for.
+        amount: u64,
+    },
+}
+
+impl fmt::Display for DemandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DemandError::ValueTooLong { bytes, .. } => {
+                write!(f, "value has {bytes} bytes, at most {} are allowed", bounds::MAX_ATTRIBUTE_BYTES)
+            }
+            DemandError::UnknownOperation => write!(f, "no such operation in this policy"),
+            DemandError::ClassIsDerived => write!(f, "`class` follows from the operation and cannot be set"),
+            DemandError::CostTooLarge { amount, .. } => {
+                write!(f, "cost {amount} is above the largest amount, {}", bounds::MAX_AMOUNT)
+            }
+        }
+    }
+}
+
+impl std::error::Error for DemandError {}

@@ -1,0 +1,46 @@
+//! What names a counter: its limit, and the values it counts by.
+
+use crate::{Attributes, Limit};
+
+/// The name of one counter, borrowed from the limit and the demand; nothing is copied to build it.
+///
+/// Two keys are equal exactly if limit and values are: [`Key::write`] is injective.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    limit: &'a Limit,
+    attributes: &'a Attributes<'a>,
+}
+
+impl<'a> Key<'a> {
+    pub(crate) fn new(limit: &'a Limit, attributes: &'a Attributes<'a>) -> Key<'a> {
+        Key { limit, attributes }
+    }
+
+    /// The limit whose counter this is.
+    pub fn limit(&self) -> &'a Limit {
+        self.limit
+    }
+
+    /// The values it counts by, in the order of the limit's `per`; `None` stands for all who lack an optional one.
+    pub fn values(&self) -> impl Iterator<Item = Option<&'a str>> + use<'a> {
+        let attributes = self.attributes;
+        self.limit.per().iter().map(move |per| attributes.value(per.attribute()))
+    }
+
+    /// Feeds the key's bytes to `sink`: the limit's identity (16 bytes), then each value as its length (u32, little
+    /// endian; `u32::MAX` for a missing one) and its bytes. The number of values is the limit's, so no two keys of a
+    /// policy share their bytes (I45).
+    pub fn write(&self, mut sink: impl FnMut(&[u8])) {
+        sink(&self.limit.identity().to_le_bytes());
+        for value in self.values() {
+            match value {
+                Some(value) => {
+                    let length = u32::try_from(value.len()).unwrap_or(u32::MAX - 1);
+                    sink(&length.to_le_bytes());
+                    sink(value.as_bytes());
+                }
+                None => sink(&u32::MAX.to_le_bytes()),
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What a limit is and whether a demand fits.
+//!
+//! A [`Demand`] names attributes and a cost. [`Policy::resolve`] makes [`Charges`] of it, a plan that leaves a store no
+//! choice. A store applies them by [`Rule::peek`] and [`Rule::charge`] and answers with [`Statuses`], of which
+//! [`decide`] makes the [`Decision`]. Everything here is a pure function of its arguments: `now` is always one of them.
+//!
+//! What this crate does not do: I/O, clocks, async, serialisation, logging, HTTP.
+
+pub mod bounds;
+mod counter;
+mod decision;
+mod demand;
+mod key;
+mod policy;
+mod time;
+
+pub use counter::{Algorithm, Quota, Rule, RuleError, Status, Wait, idle_at};
+pub use decision::{Basis, Decision, Ruling, Statuses, Verdict, decide};
+pub use demand::{Attributes, Demand, DemandBuilder, DemandError, Purpose};
+pub use key::Key;
+pub use policy::{
+    AttributeId, Charge, Charges, Condition, Cost, FreezeError, Limit, LimitDraft, LimitId, Mode, Operation,
+    OperationDraft, OperationId, Per, Policy, PolicyDraft, QuotaTree, Record, RecordDraft, UnitId,
+};
+pub use time::{Span, Timestamp};

@@ -1,0 +1,335 @@
+//! All limits, operations, plans and records of one API: frozen, numbered, replaced only whole.
+
+mod freeze;
+mod matching;
+
+use std::collections::HashMap;
+
+use crate::{Key, Rule, Timestamp};
+
+pub use freeze::{FreezeError, LimitDraft, OperationDraft, PolicyDraft, QuotaTree, RecordDraft};
+pub use matching::{Charge, Charges};
+
+/// The place of an attribute in its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttributeId(pub(crate) u8);
+
+impl AttributeId {
+    /// The called operation's name; built in.
+    pub const OPERATION: AttributeId = AttributeId(0);
+    /// The request's method; built in.
+    pub const METHOD: AttributeId = AttributeId(1);
+    /// The plan the caller bought; built in.
+    pub const PLAN: AttributeId = AttributeId(2);
+    /// The operation's class; built in, and follows from the operation.
+    pub const CLASS: AttributeId = AttributeId(3);
+    /// The built-in attributes' names, in the order of their places.
+    pub const BUILT_IN: [&'static str; 4] = ["operation", "method", "plan", "class"];
+
+    /// Its place, from zero.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The place of a unit in its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitId(pub(crate) u8);
+
+impl UnitId {
+    /// Requests, the unit of a quota that names none; built in.
+    pub const REQUESTS: UnitId = UnitId(0);
+
+    /// Its place, from zero.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The place of an operation in its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub(crate) u16);
+
+impl OperationId {
+    /// Its place, from zero.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The place of a limit in its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LimitId(pub(crate) u16);
+
+impl LimitId {
+    /// Its place, from zero.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Whether a limit refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It refuses what does not fit.
+    #[default]
+    Enforce,
+    /// It counts and reports, never refuses, and changes no byte of an answer (I37).
+    Shadow,
+}
+
+impl Mode {
+    /// Its name in policies and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Shadow => "shadow",
+        }
+    }
+}
+
+/// An attribute that a limit counts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// A demand that lacks it is not counted by this limit.
+    Required(AttributeId),
+    /// Demands that lack it are counted together.
+    Optional(AttributeId),
+}
+
+impl Per {
+    /// Which attribute it is.
+    pub fn attribute(self) -> AttributeId {
+        match self {
+            Per::Required(attribute) | Per::Optional(attribute) => attribute,
+        }
+    }
+}
+
+/// What a demand costs a limit when it does not say so itself, and when the true cost is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Cost {
+    /// One unit, charged at once.
+    #[default]
+    One,
+    /// Known only afterwards: admitted while at least one unit remains, charged nothing until it is settled.
+    Settled,
+}
+
+/// A fact that decides whether a limit applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The attribute is present and one of these.
+    In(AttributeId, Vec<Box<str>>),
+    /// The attribute is missing or none of these.
+    NotIn(AttributeId, Vec<Box<str>>),
+    /// No record of the demand was created before this instant. A demand without a record counts as new.
+    NotCreatedBefore(Timestamp),
+}
+
+/// A named call of the API.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    name: Box<str>,
+    class: Option<Box<str>>,
+    method: Option<Box<str>>,
+    /// What can apply to it, in the order of the limits.
+    candidates: Box<[matching::Candidate]>,
+}
+
+impl Operation {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its class, if it has one.
+    pub fn class(&self) -> Option<&str> {
+        self.class.as_deref()
+    }
+
+    /// Its method, if all its routes have the same.
+    pub fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+}
+
+/// A named rule: when it applies, what it counts by, its quota, enforced or shadow.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    name: Box<str>,
+    per: Box<[Per]>,
+    unit: UnitId,
+    cost: Cost,
+    mode: Mode,
+    conditions: Box<[Condition]>,
+    identity: u128,
+}
+
+impl Limit {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it counts by, in the order written.
+    pub fn per(&self) -> &[Per] {
+        &self.per
+    }
+
+    /// The unit it counts.
+    pub fn unit(&self) -> UnitId {
+        self.unit
+    }
+
+    /// What a demand costs it.
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// Whether it refuses.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What its counters are named by: the policy's and the limit's name and what it counts by. It survives a reload
+    /// that leaves these alone, and with it the counters do.
+    pub fn identity(&self) -> u128 {
+        self.identity
+    }
+}
+
+/// What is known about one app, key or account beside the limits of its plan.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    plan: Option<Box<str>>,
+    created: Option<Timestamp>,
+    overrides: HashMap<LimitId, matching::Node>,
+}
+
+impl Record {
+    /// The plan it is on.
+    pub fn plan(&self) -> Option<&str> {
+        self.plan.as_deref()
+    }
+
+    /// When it was created.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+}
+
+/// All limits of one API: frozen, numbered, replaced only whole.
+#[derive(Debug)]
+pub struct Policy {
+    name: Box<str>,
+    version: u64,
+    attributes: Box<[Box<str>]>,
+    units: Box<[Box<str>]>,
+    operations: Box<[Operation]>,
+    operation_ids: HashMap<Box<str>, OperationId>,
+    default_operation: OperationId,
+    default_plan: Option<Box<str>>,
+    limits: Box<[Limit]>,
+    rules: matching::Rules,
+    /// By attribute: the records of its values. Only attributes that have records are here, in their own order.
+    records: Box<[(AttributeId, HashMap<Box<str>, Record>)]>,
+}
+
+impl Policy {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number; a later one replaces an earlier.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The place of the attribute called `name`.
+    pub fn attribute(&self, name: &str) -> Option<AttributeId> {
+        let index = self.attributes.iter().position(|known| &**known == name)?;
+        u8::try_from(index).ok().map(AttributeId)
+    }
+
+    /// An attribute's name.
+    pub fn attribute_name(&self, attribute: AttributeId) -> &str {
+        &self.attributes[attribute.index()]
+    }
+
+    /// All attributes' names, in the order of their places, the built-in ones first.
+    pub fn attribute_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.attributes.iter().map(|name| &**name)
+    }
+
+    /// The place of the unit called `name`.
+    pub fn unit(&self, name: &str) -> Option<UnitId> {
+        let index = self.units.iter().position(|known| &**known == name)?;
+        u8::try_from(index).ok().map(UnitId)
+    }
+
+    /// A unit's name.
+    pub fn unit_name(&self, unit: UnitId) -> &str {
+        &self.units[unit.index()]
+    }
+
+    /// All units' names, in the order of their places.
+    pub fn unit_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.units.iter().map(|name| &**name)
+    }
+
+    /// All operations, in the order of their places.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// The operation at a place.
+    pub fn operation(&self, id: OperationId) -> &Operation {
+        &self.operations[id.index()]
+    }
+
+    /// The operation called `name`.
+    pub fn operation_named(&self, name: &str) -> Option<OperationId> {
+        self.operation_ids.get(name).copied()
+    }
+
+    /// The operation of what no route matches.
+    pub fn default_operation(&self) -> OperationId {
+        self.default_operation
+    }
+
+    /// The plan of those that have none.
+    pub fn default_plan(&self) -> Option<&str> {
+        self.default_plan.as_deref()
+    }
+
+    /// All limits, in the order written.
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// The limit called `name`.
+    pub fn limit_named(&self, name: &str) -> Option<LimitId> {
+        let index = self.limits.iter().position(|limit| &*limit.name == name)?;
+        u16::try_from(index).ok().map(LimitId)
+    }
+
+    /// The record of an attribute's value, if there is one.
+    pub fn record(&self, attribute: AttributeId, value: &str) -> Option<&Record> {
+        let (_, records) = self.records.iter().find(|(id, _)| *id == attribute)?;
+        records.get(value)
+    }
+
+    /// Every rule that some demand could meet: for bounds, worst cases and tables.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.all()
+    }
+}
+
+impl<'a> Charge<'a> {
+    /// The name of the counter that is charged.
+    pub fn key(&self) -> Key<'a> {
+        Key::new(self.limit(), self.attributes())
+    }
+}

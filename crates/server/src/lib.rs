@@ -1,1 +1,1 @@
-//! To come.
+//! What listens: the gateway before an upstream, and the HTTP API that answers decisions.

@@ -1,0 +1,163 @@
+//! What an operator wrote about requests, before names are settled: the input of [`Intake::build`](super::Intake::build).
+
+use std::collections::BTreeMap;
+
+use super::host::HostPattern;
+use super::json::Pointer;
+
+/// Routes, attribute sources and costs of one API as they were meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IntakeDraft {
+    /// Prefixes of all routes. None at all means no prefix, as `[""]` does.
+    pub bases: Vec<String>,
+    /// Routes, in any order: which one a request takes follows from their shapes.
+    pub routes: Vec<RouteDraft>,
+    /// Where attributes come from. Of the built-in ones only `plan` may be here.
+    pub attributes: Vec<AttributeDraft>,
+    /// Where the token of `jwt:` sources is, and when its claims count.
+    pub jwt: Option<JwtDraft>,
+    /// Costs that the request itself states.
+    pub costs: Vec<CostDraft>,
+    /// Costs that the response states.
+    pub settles: Vec<SettleDraft>,
+}
+
+/// A method and a path template that lead to an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteDraft {
+    /// The operation's name.
+    pub operation: String,
+    /// `GET`, `POST` …; `*` for any.
+    pub method: String,
+    /// `/channels/{type}/{id}/message`; a last `{name...}` takes the rest of the path, slashes and all.
+    pub template: String,
+}
+
+/// An attribute and its sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeDraft {
+    /// The attribute's name.
+    pub name: String,
+    /// Its sources; the first that is present, and that its map knows, wins.
+    pub sources: Vec<SourceDraft>,
+}
+
+/// One source of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceDraft {
+    /// Where to look; the first that is present wins.
+    pub from: Vec<From>,
+    /// Ordered pairs of a pattern (`*` is any run of characters, case does not matter) and the value it stands for.
+    /// Empty: the value itself. If none matches, the attribute's next source is asked.
+    pub map: Vec<(String, String)>,
+}
+
+/// A place in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The header of that name.
+    Header(String),
+    /// The query parameter of that name, decoded.
+    Query(String),
+    /// The path parameter of that name, decoded; a tail as it stands.
+    Path(String),
+    /// The token of `Authorization: Bearer …`.
+    Bearer,
+    /// The claim of that name in the token of [`IntakeDraft::jwt`].
+    Jwt(String),
+    /// The part of the host that `{value}` stands for in the pattern.
+    Host(String),
+    /// The string, whole number or boolean at that JSON pointer into the body.
+    Body(String),
+    /// This value, always.
+    Constant(String),
+}
+
+impl From {
+    /// Reads a source as policies write it: `header:NAME`, `query:NAME`, `path:PARAM`, `bearer`, `jwt:CLAIM`,
+    /// `host:PATTERN`, `body:/json/pointer`, `constant:VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what was expected.
+    pub fn parse(text: &str) -> Result<From, String> {
+        let (kind, rest) = match text.split_once(':') {
+            Some((kind, rest)) => (kind, Some(rest)),
+            None => (text, None),
+        };
+        if kind == "bearer" {
+            return if rest.is_none() { Ok(From::Bearer) } else { Err("`bearer` stands alone".to_owned()) };
+        }
+        let Some(rest) = rest else {
+            return Err(format!("expected a source such as `header:{text}`, `query:{text}` or `bearer`"));
+        };
+        let name = || if rest.is_empty() { Err(format!("`{kind}:` lacks a name")) } else { Ok(rest.to_owned()) };
+        match kind {
+            "header" => match http::HeaderName::from_bytes(rest.as_bytes()) {
+                Ok(_) => Ok(From::Header(rest.to_owned())),
+                Err(_) => Err(format!("`{rest}` is not the name of a header")),
+            },
+            "query" => name().map(From::Query),
+            "path" => name().map(From::Path),
+            "jwt" => name().map(From::Jwt),
+            "constant" => name().map(From::Constant),
+            "host" => HostPattern::parse(rest).map(|_| From::Host(rest.to_owned())),
+            "body" => Pointer::parse(rest).map(|_| From::Body(rest.to_owned())),
+            _ => Err(format!(
+                "`{kind}` is no kind of source; there are header, query, path, bearer, jwt, host, body and constant"
+            )),
+        }
+    }
+}
+
+impl RouteDraft {
+    /// Reads a route as policies write it, `POST /channels/{type}/{id}/message`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what was expected.
+    pub fn parse(operation: &str, text: &str) -> Result<RouteDraft, String> {
+        let Some((method, template)) = text.split_once(' ') else {
+            return Err("expected a method and a path, such as `POST /messages/{id}`".to_owned());
+        };
+        let route = RouteDraft {
+            operation: operation.to_owned(),
+            method: method.to_owned(),
+            template: template.trim_start().to_owned(),
+        };
+        super::routes::check(&route).map(|()| route)
+    }
+}
+
+/// Where tokens are and when their claims count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JwtDraft {
+    /// Headers, query parameters or `bearer`, with or without `Bearer ` before the token; the first present wins.
+    pub from: Vec<From>,
+    /// Whether unverified claims count because the upstream rejects forged tokens.
+    pub upstream_verifies: bool,
+    /// HS256 secrets, by attribute and value. Claims of a request that has one count only if the token verifies.
+    pub secrets: BTreeMap<(String, String), String>,
+}
+
+/// A cost that the request's body states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CostDraft {
+    /// The unit.
+    pub unit: String,
+    /// The operations it is read for.
+    pub on: Vec<String>,
+    /// JSON pointer into the body: the cost is the length of the array there, or one if there is none.
+    pub length_of: String,
+}
+
+/// A cost that the response's body states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettleDraft {
+    /// The unit.
+    pub unit: String,
+    /// The operations it is read for; `None` for all.
+    pub on: Option<Vec<String>>,
+    /// JSON pointer into the response: the cost is the whole number there.
+    pub pointer: String,
+}

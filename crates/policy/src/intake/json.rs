@@ -1,0 +1,250 @@
+//! Looking up JSON pointers in a text without building a tree of it: memory does not grow with the text.
+//!
+//! A member that is looked up and occurs twice is an error: two readers could take different ones.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Deepest pointer. Nobody addresses deeper, and the search recurses once a level.
+const MAX_POINTER_TOKENS: usize = 32;
+
+/// A JSON pointer (RFC 6901).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pointer {
+    tokens: Box<[Box<str>]>,
+}
+
+impl Pointer {
+    /// Reads a pointer: empty for the whole text, otherwise `/member/0/…`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what was expected.
+    pub(crate) fn parse(text: &str) -> Result<Pointer, String> {
+        if text.is_empty() {
+            return Ok(Pointer { tokens: Box::default() });
+        }
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err(format!("JSON pointer `{text}` must be empty or start with `/`"));
+        };
+        let tokens = rest.split('/').map(unescape).collect::<Option<Box<[_]>>>();
+        let tokens = tokens.ok_or_else(|| format!("JSON pointer `{text}`: `~` is written `~0`, `/` is written `~1`"))?;
+        if tokens.len() > MAX_POINTER_TOKENS {
+            return Err(format!("JSON pointer `{text}` is deeper than {MAX_POINTER_TOKENS} levels"));
+        }
+        Ok(Pointer { tokens })
+    }
+
+    /// The pointer to a member of the outermost object, whatever its name.
+    pub(crate) fn member(name: &str) -> Pointer {
+        Pointer { tokens: Box::new([name.into()]) }
+    }
+}
+
+fn unescape(token: &str) -> Option<Box<str>> {
+    let mut plain = String::with_capacity(token.len());
+    let mut parts = token.split('~');
+    plain.push_str(parts.next()?);
+    for part in parts {
+        let rest = part.strip_prefix(['0', '1'])?;
+        plain.push(if part.starts_with('0') { '~' } else { '/' });
+        plain.push_str(rest);
+    }
+    Some(plain.into())
+}
+
+/// What a pointer points to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Found {
+    /// A string.
+    Text(String),
+    /// A whole number that fits 64 bits, zero or more.
+    Whole(u64),
+    /// A whole number that fits 64 bits, below zero.
+    Negative(i64),
+    /// Any other number.
+    Fraction(f64),
+    /// A boolean.
+    Boolean(bool),
+    /// An array and its length.
+    Array(u64),
+    /// An object, or null.
+    Other,
+}
+
+impl Found {
+    /// As the value of an attribute: strings, whole numbers in decimal, booleans; nothing else.
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Found::Text(text) => Some(text),
+            Found::Whole(number) => Some(number.to_string()),
+            Found::Negative(number) => Some(number.to_string()),
+            Found::Boolean(boolean) => Some(boolean.to_string()),
+            Found::Fraction(_) | Found::Array(_) | Found::Other => None,
+        }
+    }
+}
+
+/// What `pointers` point to in a whole JSON text, in their order.
+///
+/// # Errors
+///
+/// The text is not JSON, or a member that is looked up occurs twice.
+pub(crate) fn look_up(text: &[u8], pointers: &[&Pointer]) -> Result<Vec<Option<Found>>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let found = look_up_next(&mut reader, pointers)?;
+    reader.end()?;
+    Ok(found)
+}
+
+/// The same for the next JSON text of several.
+pub(crate) fn look_up_next<'j, R: serde_json::de::Read<'j>>(
+    reader: &mut serde_json::Deserializer<R>,
+    pointers: &[&Pointer],
+) -> Result<Vec<Option<Found>>, serde_json::Error> {
+    let mut found = vec![None; pointers.len()];
+    let open = (0..pointers.len()).collect();
+    Search { pointers, open, depth: 0, found: &mut found }.deserialize(reader)?;
+    Ok(found)
+}
+
+/// The search in one value: `open` are the pointers that lead here or further.
+struct Search<'s> {
+    pointers: &'s [&'s Pointer],
+    open: Vec<usize>,
+    depth: usize,
+    found: &'s mut Vec<Option<Found>>,
+}
+
+impl Search<'_> {
+    /// Notes what is here for the pointers that end here.
+    fn note(&mut self, found: &Found) {
+        for index in &self.open {
+            if self.pointers[*index].tokens.len() == self.depth {
+                self.found[*index] = Some(found.clone());
+            }
+        }
+    }
+
+    /// The pointers whose next token is `is_next`.
+    fn leading_on(&self, is_next: impl Fn(&str) -> bool) -> Vec<usize> {
+        let leads = |index: &&usize| self.pointers[**index].tokens.get(self.depth).is_some_and(|next| is_next(next));
+        self.open.iter().filter(leads).copied().collect()
+    }
+
+    fn inside(&mut self, open: Vec<usize>) -> Search<'_> {
+        Search { pointers: self.pointers, open, depth: self.depth + 1, found: self.found }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Search<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Search<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(mut self, value: bool) -> Result<(), E> {
+        self.note(&Found::Boolean(value));
+        Ok(())
+    }
+
+    fn visit_u64<E>(mut self, value: u64) -> Result<(), E> {
+        self.note(&Found::Whole(value));
+        Ok(())
+    }
+
+    fn visit_i64<E>(mut self, value: i64) -> Result<(), E> {
+        self.note(&u64::try_from(value).map_or(Found::Negative(value), Found::Whole));
+        Ok(())
+    }
+
+    fn visit_f64<E>(mut self, value: f64) -> Result<(), E> {
+        self.note(&Found::Fraction(value));
+        Ok(())
+    }
+
+    fn visit_str<E>(mut self, value: &str) -> Result<(), E> {
+        self.note(&Found::Text(value.to_owned()));
+        Ok(())
+    }
+
+    fn visit_unit<E>(mut self) -> Result<(), E> {
+        self.note(&Found::Other);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        let goes_deeper = self.open.iter().any(|index| self.pointers[*index].tokens.len() > self.depth);
+        let mut length: u64 = 0;
+        loop {
+            let open = if goes_deeper { self.leading_on(|token| is_index(token, length)) } else { Vec::new() };
+            let next = match open.is_empty() {
+                true => elements.next_element::<IgnoredAny>()?.map(|_| ()),
+                false => elements.next_element_seed(self.inside(open))?,
+            };
+            if next.is_none() {
+                break;
+            }
+            length += 1;
+        }
+        self.note(&Found::Array(length));
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        let mut seen: Vec<usize> = Vec::new();
+        while let Some(open) = members.next_key_seed(Member(&self))? {
+            let Some(first) = open.first().copied() else {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if seen.contains(&first) {
+                let name = &self.pointers[first].tokens[self.depth];
+                return Err(A::Error::custom(format_args!("member `{name}` occurs twice")));
+            }
+            seen.push(first);
+            members.next_value_seed(self.inside(open))?;
+        }
+        self.note(&Found::Other);
+        Ok(())
+    }
+}
+
+/// A member's name, read as the pointers that lead into it.
+struct Member<'m, 's>(&'m Search<'s>);
+
+impl<'de> DeserializeSeed<'de> for Member<'_, '_> {
+    type Value = Vec<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Member<'_, '_> {
+    type Value = Vec<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Vec<usize>, E> {
+        Ok(self.0.leading_on(|token| token == name))
+    }
+}
+
+/// Whether a token is the index `index`: digits without leading zeros.
+fn is_index(token: &str, index: u64) -> bool {
+    let is_plain = token == "0" || !token.starts_with(['0', '+']);
+    is_plain && token.parse() == Ok(index)
+}

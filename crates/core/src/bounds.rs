@@ -14,8 +14,12 @@ pub const MAX_WINDOW: Span = Span::from_secs(366 * 86_400);
 pub const MIN_WINDOW: Span = Span::from_micros(1_000);
 
 /// Largest reduced denominator of a token bucket's interval (window ÷ amount in lowest terms): the state keeps the
-/// fraction of a microsecond as two 32-bit halves of one word.
+/// fraction of a microsecond in at most half a word.
 pub const MAX_INTERVAL_DENOMINATOR: u64 = u32::MAX as u64;
+
+/// Longest time for an empty token bucket to fill: 10,000 years of 366 days. Twice that after any plausible `now` stays
+/// below 2^60 µs, so that no instant a bucket writes overflows. A burst that takes longer never comes back to anybody.
+pub const MAX_FILL: Span = Span::from_secs(10_000 * 366 * 86_400);
 
 /// Most cells of a sliding window: its state then fits 64 words. The throughput lost to the oldest cell, counted whole,
 /// is below 1.7 % there; more cells would buy little.

@@ -161,7 +161,7 @@ impl Rule {
             Algorithm::FixedWindow => fixed_window::charge(self, state, take, now),
             Algorithm::SlidingWindow { cells } => sliding_window::charge(self, cells, state, take, now),
             Algorithm::TokenBucket => token_bucket::charge(self, state, take, now),
-            Algorithm::Concurrency => concurrency::charge(self, state, take),
+            Algorithm::Concurrency => concurrency::charge(state, take),
         }
         Status { retry_after: Wait::None, ..self.peek(state, 0, now) }
     }
@@ -176,7 +176,7 @@ impl Rule {
             Algorithm::SlidingWindow { cells } => {
                 sliding_window::adjust(self, cells, state, taken, actual, taken_at, now);
             }
-            Algorithm::TokenBucket => token_bucket::adjust(self, state, taken, actual, now),
+            Algorithm::TokenBucket => token_bucket::adjust(self, state, taken, actual, taken_at, now),
             Algorithm::Concurrency => concurrency::adjust(state, taken, actual),
         }
     }
@@ -201,6 +201,8 @@ pub enum RuleError {
     CellsOutOfBounds,
     /// The interval of a token bucket needs a fraction finer than [`bounds::MAX_INTERVAL_DENOMINATOR`].
     IntervalTooFine,
+    /// An empty token bucket takes longer than [`bounds::MAX_FILL`] to fill.
+    FillTooLong,
 }
 
 impl fmt::Display for RuleError {
@@ -213,6 +215,7 @@ impl fmt::Display for RuleError {
             RuleError::IntervalTooFine => {
                 write!(f, "the interval between two units has no exact fraction; choose a rounder amount")
             }
+            RuleError::FillTooLong => write!(f, "the burst takes longer than 10,000 years to come back"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod freeze;
 mod matching;
+mod reads;
 
 use std::collections::HashMap;
 
@@ -219,6 +220,9 @@ impl Record {
     }
 }
 
+/// The records of one attribute, by its value.
+type RecordsOf = (AttributeId, HashMap<Box<str>, Record>);
+
 /// All limits of one API: frozen, numbered, replaced only whole.
 #[derive(Debug)]
 pub struct Policy {
@@ -233,7 +237,7 @@ pub struct Policy {
     limits: Box<[Limit]>,
     rules: matching::Rules,
     /// By attribute: the records of its values. Only attributes that have records are here, in their own order.
-    records: Box<[(AttributeId, HashMap<Box<str>, Record>)]>,
+    records: Box<[RecordsOf]>,
 }
 
 impl Policy {

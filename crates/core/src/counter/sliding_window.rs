@@ -1,23 +1,223 @@
-//! Sliding window.
-use super::{Rule, Status};
-use crate::Timestamp;
+//! Sliding window of k cells: at most the limit in any window, for the price of the oldest cell, which counts whole
+//! until it is wholly past. So at least k ÷ (k + 1) of the limit gets through when demand is steady.
+//!
+//! Cell i holds the instants t with floor(t × k ÷ window) = i. The k + 1 cells up to that of `now` cover the window that
+//! ends now, whatever its place in the cell.
+//!
+//! State:
+//!
+//! | word | holds |
+//! |---|---|
+//! | 0 | when the newest used cell is past, in microseconds since 1970; zero if nothing is used |
+//! | 1 | index i of the newest used cell |
+//! | 2 … k + 2 | units used in cells i − k to i; that of cell j is in word 2 + j mod (k + 1) |
+//!
+//! A `now` before the newest used cell counts as inside it: a clock that steps back by up to one window admits nothing
+//! extra. Further back, the state counts as fresh, so a step adds at most one limit (I10). Words 0 and 1 fit together
+//! only if a rule of the same window and cells wrote them. If not, all that they hold counts until word 0, or is
+//! forgotten if that is more than two windows and cells away.
+
+use super::{Rule, Status, Wait};
+use crate::{Span, Timestamp};
+
 pub(super) fn state_words(cells: u16) -> usize {
     usize::from(cells) + 3
 }
-pub(super) fn peek(_rule: &Rule, _cells: u16, _state: &[u64], _need: u64, _now: Timestamp) -> Status {
-    unimplemented!()
+
+/// Where the cells of a rule lie.
+#[derive(Clone, Copy)]
+struct Grid {
+    window: u64,
+    cells: u64,
 }
-pub(super) fn charge(_rule: &Rule, _cells: u16, _state: &mut [u64], _take: u64, _now: Timestamp) {
-    unimplemented!()
+
+/// What a state means to its rule.
+enum View {
+    /// Nothing is used.
+    Fresh,
+    /// Cells up to that of `now`, or up to the newest used one if that is later.
+    Cells { last: u64 },
+    /// Written by a rule with other cells: so much is used until word 0.
+    Lump { used: u64 },
 }
+
+pub(super) fn peek(rule: &Rule, cells: u16, state: &[u64], need: u64, now: Timestamp) -> Status {
+    let grid = Grid::of(rule, cells);
+    let view = grid.view(state, now);
+    let used = match view {
+        View::Fresh => {
+            return Status { remaining: rule.limit(), reset_after: Span::ZERO, retry_after: wait(rule, need) };
+        }
+        View::Cells { last } => grid.used(state, last),
+        View::Lump { used } => used,
+    };
+    let remaining = rule.limit().saturating_sub(used);
+    let reset_after = Timestamp::from_micros(state[0]).since(now);
+    let retry_after = match (wait(rule, need), view) {
+        (Wait::None, _) if need <= remaining => Wait::None,
+        (Wait::None, View::Cells { last }) => {
+            let fits_at = grid.fits_at(state, last, used, rule.limit() - need);
+            Wait::For(fits_at.since(now))
+        }
+        (Wait::None, _) => Wait::For(reset_after),
+        (wait, _) => wait,
+    };
+    Status { remaining, reset_after, retry_after }
+}
+
+pub(super) fn charge(rule: &Rule, cells: u16, state: &mut [u64], take: u64, now: Timestamp) {
+    if take == 0 {
+        return;
+    }
+    let grid = Grid::of(rule, cells);
+    let last = grid.adopt(state, now);
+    grid.advance(state, last);
+    let cell = grid.word_of(last);
+    state[cell] = state[cell].saturating_add(take);
+}
+
 pub(super) fn adjust(
-    _rule: &Rule,
-    _cells: u16,
-    _state: &mut [u64],
-    _taken: u64,
-    _actual: u64,
-    _taken_at: Timestamp,
-    _now: Timestamp,
+    rule: &Rule,
+    cells: u16,
+    state: &mut [u64],
+    taken: u64,
+    actual: u64,
+    taken_at: Timestamp,
+    now: Timestamp,
 ) {
-    unimplemented!()
+    let grid = Grid::of(rule, cells);
+    let charged = grid.cell_at(taken_at.as_micros());
+    let last = match grid.view(state, now) {
+        View::Cells { last } => last,
+        View::Fresh | View::Lump { .. } => grid.cell_at(now.as_micros()),
+    };
+    if charged.abs_diff(last) > grid.cells {
+        return;
+    }
+    grid.adopt(state, now);
+    if actual > taken {
+        grid.advance(state, charged);
+        let cell = grid.word_of(charged);
+        state[cell] = state[cell].saturating_add(actual - taken);
+    } else if grid.holds(state, charged) {
+        let cell = grid.word_of(charged);
+        state[cell] = state[cell].saturating_sub(taken - actual);
+    }
+    grid.retreat(state);
+}
+
+/// How long an unused counter makes a cost wait.
+fn wait(rule: &Rule, need: u64) -> Wait {
+    if need > rule.limit() { Wait::Never } else { Wait::None }
+}
+
+impl Grid {
+    fn of(rule: &Rule, cells: u16) -> Grid {
+        Grid { window: rule.quota.window.as_micros(), cells: u64::from(cells) }
+    }
+
+    /// The index of the cell that an instant is in. Neither product nor sum can overflow: a window is at most 2^45 µs
+    /// and at least 1,000, and there are at most 61 cells.
+    fn cell_at(self, micros: u64) -> u64 {
+        micros / self.window * self.cells + micros % self.window * self.cells / self.window
+    }
+
+    /// The first instant of a cell; at most the end of time.
+    fn start_of(self, cell: u64) -> u64 {
+        let part = (cell % self.cells * self.window).div_ceil(self.cells);
+        (cell / self.cells).saturating_mul(self.window).saturating_add(part)
+    }
+
+    /// The instant at which a cell is past: it then lies before every window to come.
+    fn end_of(self, cell: u64) -> u64 {
+        self.start_of(cell.saturating_add(self.cells + 1))
+    }
+
+    /// The word that holds a cell's units.
+    fn word_of(self, cell: u64) -> usize {
+        usize::try_from(cell % (self.cells + 1)).map_or(2, |place| 2 + place)
+    }
+
+    fn ring(self) -> std::ops::Range<usize> {
+        2..usize::try_from(self.cells).map_or(2, |cells| cells + 3)
+    }
+
+    fn view(self, state: &[u64], now: Timestamp) -> View {
+        let (now, expiry, newest) = (now.as_micros(), state[0], state[1]);
+        if expiry <= now {
+            return View::Fresh;
+        }
+        if expiry != self.end_of(newest) {
+            let is_far = expiry - now > 2 * (self.window + self.window.div_ceil(self.cells));
+            let used = state[self.ring()].iter().fold(0, |sum: u64, units| sum.saturating_add(*units));
+            return if is_far { View::Fresh } else { View::Lump { used } };
+        }
+        let cell = self.cell_at(now);
+        if newest.saturating_sub(cell) > self.cells { View::Fresh } else { View::Cells { last: newest.max(cell) } }
+    }
+
+    /// Whether the state has a word for this cell.
+    fn holds(self, state: &[u64], cell: u64) -> bool {
+        cell <= state[1] && state[1] - cell <= self.cells
+    }
+
+    /// Units in the cells that count when `last` is the newest.
+    fn used(self, state: &[u64], last: u64) -> u64 {
+        let first = last.saturating_sub(self.cells);
+        let cells = first..=last.min(state[1]);
+        cells.fold(0, |sum: u64, cell| sum.saturating_add(self.units(state, cell)))
+    }
+
+    fn units(self, state: &[u64], cell: u64) -> u64 {
+        if self.holds(state, cell) { state[self.word_of(cell)] } else { 0 }
+    }
+
+    /// The earliest instant at which no more than `most` of the `used` units still count. `last` is the newest cell.
+    fn fits_at(self, state: &[u64], last: u64, mut used: u64, most: u64) -> Timestamp {
+        let mut cell = last.saturating_sub(self.cells);
+        loop {
+            used = used.saturating_sub(self.units(state, cell));
+            if used <= most || cell >= state[1] {
+                return Timestamp::from_micros(self.end_of(cell));
+            }
+            cell += 1;
+        }
+    }
+
+    /// Makes the state one of this grid, if it is not, and says which cell `now` counts as.
+    fn adopt(self, state: &mut [u64], now: Timestamp) -> u64 {
+        let cell = self.cell_at(now.as_micros());
+        match self.view(state, now) {
+            View::Cells { last } => last,
+            View::Fresh => {
+                state[self.ring()].fill(0);
+                (state[0], state[1]) = (0, cell);
+                cell
+            }
+            View::Lump { used } => {
+                state[self.ring()].fill(0);
+                state[self.word_of(cell)] = used;
+                (state[0], state[1]) = (self.end_of(cell), cell);
+                cell
+            }
+        }
+    }
+
+    /// Makes `cell` the newest used one, unless a newer one is used; clears the words it takes over.
+    fn advance(self, state: &mut [u64], cell: u64) {
+        let newest = state[1];
+        let steps = cell.saturating_sub(newest).min(self.cells + 1);
+        for step in 0..steps {
+            state[self.word_of(cell - step)] = 0;
+        }
+        state[1] = newest.max(cell);
+        state[0] = self.end_of(state[1]);
+    }
+
+    /// Makes the newest cell that is still used the newest, where that changed.
+    fn retreat(self, state: &mut [u64]) {
+        let oldest = state[1].saturating_sub(self.cells);
+        let used = (oldest..=state[1]).rev().find(|cell| state[self.word_of(*cell)] > 0);
+        (state[0], state[1]) = used.map_or((0, 0), |cell| (self.end_of(cell), cell));
+    }
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::matching::{Candidate, Node, RuleId, Rules};
-use super::{AttributeId, Condition, Cost, Limit, LimitId, Mode, Operation, OperationId, Per, Policy, Record, UnitId};
+use super::{
+    AttributeId, Condition, Cost, Limit, LimitId, Mode, Operation, OperationId, Per, Policy, Record, RecordsOf, UnitId,
+};
 use crate::{Algorithm, Quota, Rule, RuleError, Span, Timestamp, bounds};
 
 /// A policy as it was meant, before it is frozen. Names refer to each other; [`Policy::freeze`] checks that they do.
@@ -261,7 +263,7 @@ impl<'d> Freezer<'d> {
         })
     }
 
-    fn records(&mut self) -> Result<Box<[(AttributeId, HashMap<Box<str>, Record>)]>, FreezeError> {
+    fn records(&mut self) -> Result<Box<[RecordsOf]>, FreezeError> {
         let mut records = Vec::new();
         for (attribute, values) in &self.draft.records {
             let attribute = self.attribute(attribute)?;
@@ -282,10 +284,7 @@ impl<'d> Freezer<'d> {
         Ok(records.into())
     }
 
-    fn operations(
-        &mut self,
-        records: &[(AttributeId, HashMap<Box<str>, Record>)],
-    ) -> Result<Box<[Operation]>, FreezeError> {
+    fn operations(&mut self, records: &[RecordsOf]) -> Result<Box<[Operation]>, FreezeError> {
         for limit in &self.draft.limits {
             for operation in limit.on.iter().flatten() {
                 self.operation(operation)?;
@@ -325,7 +324,7 @@ impl<'d> Freezer<'d> {
         limit: LimitId,
         tree: &QuotaTree,
         operation: &OperationDraft,
-        records: &[(AttributeId, HashMap<Box<str>, Record>)],
+        records: &[RecordsOf],
     ) -> Result<Node, FreezeError> {
         let QuotaTree::Derived { of, numerator, denominator, window } = tree else {
             return self.node(limit, tree, Some(operation), 0);

@@ -177,7 +177,8 @@ impl<'a> Decision<'a> {
     fn smallest_share(&self) -> Option<usize> {
         let mut smallest: Option<(usize, u64, u64)> = None;
         for (index, ruling) in self.rulings().enumerate().filter(|(_, ruling)| ruling.is_enforced()) {
-            let (left, of) = (ruling.status.remaining, ruling.rule().limit());
+            // Of a limit of zero, nothing is left: the smallest share there is.
+            let (left, of) = (ruling.status.remaining, ruling.rule().limit().max(1));
             let is_smaller = smallest.is_none_or(|(_, least_left, least_of)| {
                 u128::from(left) * u128::from(least_of) < u128::from(least_left) * u128::from(of)
             });

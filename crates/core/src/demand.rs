@@ -126,7 +126,10 @@ impl<'a> DemandBuilder<'a> {
 
     /// Takes an attribute away again.
     pub fn clear(&mut self, attribute: AttributeId) -> &mut Self {
-        self.attributes.values[attribute.index()] = None;
+        match attribute {
+            AttributeId::OPERATION => self.operation = None,
+            _ => self.attributes.values[attribute.index()] = None,
+        }
         self
     }
 

@@ -193,8 +193,9 @@ impl Limit {
         self.mode
     }
 
-    /// What its counters are named by: the policy's and the limit's name and what it counts by. It survives a reload
-    /// that leaves these alone, and with it the counters do.
+    /// What its counters are named by: the policy's and the limit's name, what it counts and by what, and the layout of
+    /// its states. It survives a reload that leaves these alone, and with it the counters do; so all states of one
+    /// identity have the same number of words.
     pub fn identity(&self) -> u128 {
         self.identity
     }

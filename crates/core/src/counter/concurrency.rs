@@ -17,10 +17,12 @@ const HELD: u64 = u64::MAX;
 pub(super) fn peek(rule: &Rule, state: &[u64], need: u64) -> Status {
     let limit = rule.limit();
     let remaining = limit.saturating_sub(held(state));
-    let retry_after = match need {
-        need if need <= remaining => Wait::None,
-        need if need > limit => Wait::Never,
-        _ => Wait::Release,
+    let retry_after = if need <= remaining {
+        Wait::None
+    } else if need > limit {
+        Wait::Never
+    } else {
+        Wait::Release
     };
     Status { remaining, reset_after: Span::ZERO, retry_after }
 }

@@ -27,10 +27,12 @@ pub(super) fn peek(rule: &Rule, state: &[u64], need: u64, now: Timestamp) -> Sta
     let window = Window::at(rule, state, now);
     let until_end = Span::from_micros(window.end.saturating_sub(now.as_micros()));
     let remaining = limit.saturating_sub(window.used);
-    let retry_after = match need {
-        need if need <= remaining => Wait::None,
-        need if need > limit => Wait::Never,
-        _ => Wait::For(until_end),
+    let retry_after = if need <= remaining {
+        Wait::None
+    } else if need > limit {
+        Wait::Never
+    } else {
+        Wait::For(until_end)
     };
     Status { remaining, reset_after: until_end, retry_after }
 }

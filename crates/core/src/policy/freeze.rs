@@ -148,6 +148,11 @@ pub enum FreezeError {
         /// Of which limit.
         limit: String,
     },
+    /// A derived quota is one of several choices, or a record's own quota.
+    DerivedInside {
+        /// Of which limit.
+        limit: String,
+    },
     /// The choices of a quota are nested deeper than [`bounds::MAX_QUOTA_DEPTH`].
     QuotaTooDeep {
         /// Of which limit.
@@ -164,6 +169,9 @@ impl fmt::Display for FreezeError {
             FreezeError::Rule { limit, error } => write!(f, "limit `{limit}`: {error}"),
             FreezeError::DerivedFromDerived { limit } => {
                 write!(f, "limit `{limit}` is derived from a limit that is itself derived")
+            }
+            FreezeError::DerivedInside { limit } => {
+                write!(f, "limit `{limit}` can only be derived as a whole, not in one case or for one record")
             }
             FreezeError::QuotaTooDeep { limit } => {
                 write!(f, "quota of limit `{limit}` nests deeper than {} choices", bounds::MAX_QUOTA_DEPTH)
@@ -199,12 +207,13 @@ struct Freezer<'d> {
 impl<'d> Freezer<'d> {
     fn of(draft: &'d PolicyDraft) -> Result<Freezer<'d>, FreezeError> {
         let built_in = AttributeId::BUILT_IN.into_iter();
-        let attributes = names("attribute", bounds::MAX_ATTRIBUTES, built_in.chain(each(&draft.attributes)))?;
-        let units = names("unit", bounds::MAX_UNITS, ["requests"].into_iter().chain(each(&draft.units)))?;
+        let attributes =
+            names(["attribute", "attributes"], bounds::MAX_ATTRIBUTES, built_in.chain(each(&draft.attributes)))?;
+        let units = names(["unit", "units"], bounds::MAX_UNITS, ["requests"].into_iter().chain(each(&draft.units)))?;
         let operations = draft.operations.iter().map(|operation| operation.name.as_str());
-        let operations = names("operation", bounds::MAX_OPERATIONS, operations)?;
+        let operations = names(["operation", "operations"], bounds::MAX_OPERATIONS, operations)?;
         let limits = draft.limits.iter().map(|limit| limit.name.as_str());
-        names("limit", bounds::MAX_LIMITS, limits.clone())?;
+        names(["limit", "limits"], bounds::MAX_LIMITS, limits.clone())?;
         Ok(Freezer {
             draft,
             attributes,
@@ -250,8 +259,9 @@ impl<'d> Freezer<'d> {
             let attribute = self.attribute(attribute)?;
             per.push(if *optional { Per::Optional(attribute) } else { Per::Required(attribute) });
         }
+        let layout = layout(draft.algorithm);
         let counted_by = draft.per.iter().map(|(attribute, _)| attribute.as_str());
-        let names = [self.draft.name.as_str(), draft.name.as_str()].into_iter().chain(counted_by);
+        let names = [&self.draft.name, &draft.name, &draft.unit, &layout].into_iter().map(String::as_str);
         Ok(Limit {
             name: draft.name.as_str().into(),
             per: per.into(),
@@ -259,7 +269,7 @@ impl<'d> Freezer<'d> {
             cost: draft.cost,
             mode: draft.mode,
             conditions: conditions.into(),
-            identity: identity(names),
+            identity: identity(names.chain(counted_by)),
         })
     }
 
@@ -330,6 +340,9 @@ impl<'d> Freezer<'d> {
             return self.node(limit, tree, Some(operation), 0);
         };
         let of = self.limit_id(of)?;
+        if matches!(self.draft.limits[of.index()].quota, QuotaTree::Derived { .. }) {
+            return Err(FreezeError::DerivedFromDerived { limit: self.draft.limits[limit.index()].name.clone() });
+        }
         let source = self.node(of, &self.draft.limits[of.index()].quota, Some(operation), 0)?;
         let mut bases = Vec::new();
         rules_in(&source, &mut bases);
@@ -338,14 +351,16 @@ impl<'d> Freezer<'d> {
                 rules_in(node, &mut bases);
             }
         }
-        let mut rules = HashMap::new();
+        bases.sort_unstable();
+        bases.dedup();
+        let mut rules = Vec::new();
         for base in bases {
             let amount = self.rules.0[base.0 as usize].quota().amount;
             let share = u128::from(amount) * u128::from(*numerator) / u128::from((*denominator).max(1));
             let share = u64::try_from(share).unwrap_or(u64::MAX).max(u64::from(amount > 0));
-            rules.insert(base, self.rule(limit, Quota::per(share, *window))?);
+            rules.push((base, self.rule(limit, Quota::per(share, *window))?));
         }
-        Ok(Node::Derived { of, source: Box::new(source), rules })
+        Ok(Node::Derived { of, source: Box::new(source), rules: rules.into() })
     }
 
     /// A quota's node. Choices that follow from `operation` are made here.
@@ -370,18 +385,19 @@ impl<'d> Freezer<'d> {
                         None => Ok(Node::Unlimited),
                     };
                 }
-                let mut frozen = HashMap::new();
+                // A BTreeMap gives them in the order that the search relies on.
+                let mut frozen = Vec::new();
                 for (value, case) in cases {
-                    frozen.insert(value.as_str().into(), self.node(limit, case, operation, depth + 1)?);
+                    frozen.push((value.as_str().into(), self.node(limit, case, operation, depth + 1)?));
                 }
                 let default = match default {
                     Some(default) => Some(Box::new(self.node(limit, default, operation, depth + 1)?)),
                     None => None,
                 };
-                Ok(Node::By { attribute, cases: frozen, default })
+                Ok(Node::By { attribute, cases: frozen.into(), default })
             }
             QuotaTree::Derived { .. } => {
-                Err(FreezeError::DerivedFromDerived { limit: self.draft.limits[limit.index()].name.clone() })
+                Err(FreezeError::DerivedInside { limit: self.draft.limits[limit.index()].name.clone() })
             }
         }
     }
@@ -431,13 +447,13 @@ fn rules_in(node: &Node, found: &mut Vec<RuleId>) {
         Node::Rule(rule) => found.push(*rule),
         Node::Unlimited | Node::Derived { .. } => {}
         Node::By { cases, default, .. } => {
-            cases.values().chain(default.as_deref()).for_each(|node| rules_in(node, found));
+            cases.iter().map(|(_, node)| node).chain(default.as_deref()).for_each(|node| rules_in(node, found));
         }
     }
 }
 
 fn names<'n>(
-    kind: &'static str,
+    [kind, plural]: [&'static str; 2],
     most: usize,
     names: impl Iterator<Item = &'n str>,
 ) -> Result<Vec<Box<str>>, FreezeError> {
@@ -449,7 +465,7 @@ fn names<'n>(
         }
         kept.push(name.into());
     }
-    if kept.len() > most { Err(FreezeError::TooMany { kind, most }) } else { Ok(kept) }
+    if kept.len() > most { Err(FreezeError::TooMany { kind: plural, most }) } else { Ok(kept) }
 }
 
 fn place(names: &[Box<str>], kind: &'static str, name: &str) -> Result<u8, FreezeError> {
@@ -467,6 +483,16 @@ fn each(names: &[String]) -> impl Iterator<Item = &str> {
 
 fn boxed(values: &[String]) -> Vec<Box<str>> {
     values.iter().map(|value| value.as_str().into()).collect()
+}
+
+/// What a state's words mean: two rules with the same layout can read each other's states.
+fn layout(algorithm: Algorithm) -> String {
+    match algorithm {
+        Algorithm::FixedWindow => "fixed-window".to_owned(),
+        Algorithm::SlidingWindow { cells } => format!("sliding-window {cells}"),
+        Algorithm::TokenBucket => "token-bucket".to_owned(),
+        Algorithm::Concurrency => "concurrency".to_owned(),
+    }
 }
 
 /// FNV-1a over 128 bits of length-prefixed names: stable across processes, versions and machines, as state on disk and

@@ -1,11 +1,9 @@
 //! Which limits apply to a demand, by which rule: from a [`Demand`] to [`Charges`].
 
-use std::collections::HashMap;
 use std::ops::Index;
 
 use super::{AttributeId, Condition, Cost, Limit, LimitId, Per, Policy, Record};
-use crate::{Algorithm, Timestamp};
-use crate::{Attributes, Demand, Purpose, Rule, bounds};
+use crate::{Algorithm, Attributes, Demand, Purpose, Rule, bounds};
 
 /// The place of a rule in its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,10 +16,11 @@ pub(crate) enum Node {
     Rule(RuleId),
     /// Without limit: it does not apply.
     Unlimited,
-    /// By the value of an attribute.
-    By { attribute: AttributeId, cases: HashMap<Box<str>, Node>, default: Option<Box<Node>> },
-    /// By the rule in force of another limit, `source` for this operation.
-    Derived { of: LimitId, source: Box<Node>, rules: HashMap<RuleId, RuleId> },
+    /// By the value of an attribute. Cases are sorted by it: for the few that there are, a search is quicker than a
+    /// hash.
+    By { attribute: AttributeId, cases: Box<[(Box<str>, Node)]>, default: Option<Box<Node>> },
+    /// By the rule in force of another limit, `source` for this operation. Pairs of its rule and ours, sorted.
+    Derived { of: LimitId, source: Box<Node>, rules: Box<[(RuleId, RuleId)]> },
 }
 
 /// A limit that can apply to an operation, and how its quota is found there.
@@ -128,7 +127,7 @@ impl Policy {
     /// The charges of a demand, for every limit that applies to it. Pure: the same demand gives the same charges.
     pub fn resolve<'a>(&'a self, demand: &'a Demand<'a>) -> Charges<'a> {
         let mut charges = Charges { demand, list: [None; bounds::MAX_CHARGES], length: 0 };
-        let facts = Facts { policy: self, attributes: demand.attributes() };
+        let facts = Facts::of(self, demand.attributes());
         for candidate in &self.operation(demand.operation()).candidates {
             let limit = &self.limits[candidate.limit.index()];
             if !facts.applies(limit) {
@@ -167,20 +166,32 @@ fn cost_of(demand: &Demand<'_>, limit: &Limit, rule: &Rule) -> (u64, u64) {
     }
 }
 
-/// A demand's attributes beside the policy that gives them meaning.
-#[derive(Clone, Copy)]
+/// A demand's attributes, beside what the policy records about them.
 struct Facts<'a> {
-    policy: &'a Policy,
     attributes: &'a Attributes<'a>,
+    /// In the order of their attributes, looked up once for all limits.
+    records: [Option<&'a Record>; bounds::MAX_ATTRIBUTES],
 }
 
 impl<'a> Facts<'a> {
-    fn applies(self, limit: &Limit) -> bool {
+    fn of(policy: &'a Policy, attributes: &'a Attributes<'a>) -> Facts<'a> {
+        let mut records = [None; bounds::MAX_ATTRIBUTES];
+        for (place, record) in records.iter_mut().zip(policy.records_of(attributes)) {
+            *place = Some(record);
+        }
+        Facts { attributes, records }
+    }
+
+    fn records(&self) -> impl Iterator<Item = &'a Record> {
+        self.records.iter().copied().map_while(|record| record)
+    }
+
+    fn applies(&self, limit: &Limit) -> bool {
         let has = |per: &Per| matches!(per, Per::Optional(_)) || self.attributes.value(per.attribute()).is_some();
         limit.per.iter().all(has) && limit.conditions.iter().all(|condition| self.holds(condition))
     }
 
-    fn holds(self, condition: &Condition) -> bool {
+    fn holds(&self, condition: &Condition) -> bool {
         let is_one_of = |attribute: AttributeId, values: &[Box<str>]| {
             self.attributes.value(attribute).is_some_and(|value| values.iter().any(|known| **known == *value))
         };
@@ -188,29 +199,29 @@ impl<'a> Facts<'a> {
             Condition::In(attribute, values) => is_one_of(*attribute, values),
             Condition::NotIn(attribute, values) => !is_one_of(*attribute, values),
             Condition::NotCreatedBefore(instant) => {
-                let created: Option<Timestamp> = self.policy.records_of(self.attributes).find_map(Record::created);
-                created.is_none_or(|created| created >= *instant)
+                !self.records().filter_map(Record::created).any(|created| created < *instant)
             }
         }
     }
 
     /// The rule in force: that of the first record that overrides this limit, else what the quota says.
-    fn quota(self, limit: LimitId, quota: &Node) -> Option<RuleId> {
-        let overriding = self.policy.records_of(self.attributes).find_map(|record| record.overrides.get(&limit));
+    fn quota(&self, limit: LimitId, quota: &Node) -> Option<RuleId> {
+        let overriding = self.records().find_map(|record| record.overrides.get(&limit));
         self.choose(overriding.unwrap_or(quota))
     }
 
-    fn choose(self, node: &Node) -> Option<RuleId> {
+    fn choose(&self, node: &Node) -> Option<RuleId> {
         match node {
             Node::Rule(rule) => Some(*rule),
             Node::Unlimited => None,
             Node::By { attribute, cases, default } => {
-                let case = self.attributes.value(*attribute).and_then(|value| cases.get(value));
-                self.choose(case.or(default.as_deref())?)
+                let value = self.attributes.value(*attribute);
+                let place = value.and_then(|value| cases.binary_search_by(|(case, _)| (**case).cmp(value)).ok());
+                self.choose(place.map(|place| &cases[place].1).or(default.as_deref())?)
             }
             Node::Derived { of, source, rules } => {
                 let base = self.quota(*of, source)?;
-                rules.get(&base).copied()
+                rules.binary_search_by_key(&base, |(theirs, _)| *theirs).ok().map(|place| rules[place].1)
             }
         }
     }

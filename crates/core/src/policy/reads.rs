@@ -41,7 +41,11 @@ impl Policy {
             Node::Rule(_) | Node::Unlimited => false,
             Node::By { attribute: by, cases, default } => {
                 *by == attribute
-                    || cases.values().chain(default.as_deref()).any(|node| self.node_reads(node, attribute))
+                    || cases
+                        .iter()
+                        .map(|(_, node)| node)
+                        .chain(default.as_deref())
+                        .any(|node| self.node_reads(node, attribute))
             }
             Node::Derived { of, source, .. } => {
                 self.node_reads(source, attribute) || self.overrides(*of).any(|node| self.node_reads(node, attribute))

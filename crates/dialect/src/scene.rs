@@ -1,0 +1,152 @@
+//! What placeholders stand for on one answer.
+
+use std::collections::HashMap;
+
+use tidegate_core::{Algorithm, Decision, Ruling, Span, Timestamp, UnitId, Wait};
+
+use crate::encoding::{Number, TimeEncoding};
+use crate::escape;
+use crate::template::{Placeholder, Quantity, Source, Value};
+
+/// A word for each limit: how a dialect tells limits apart in a text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Word {
+    pub(crate) default: Option<Box<str>>,
+    pub(crate) by_limit: HashMap<Box<str>, Box<str>>,
+}
+
+/// A dialect's words by name.
+pub(crate) type Words = HashMap<Box<str>, Word>;
+
+/// Whether a wait that never ends has a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endless {
+    /// It has none: a header is left out.
+    Missing,
+    /// It has the time until reset: a body needs a number.
+    Reset,
+}
+
+/// A decision and the limit that is written about.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'s, 'a> {
+    pub(crate) decision: &'s Decision<'a>,
+    pub(crate) words: &'s Words,
+    pub(crate) subject: Option<Ruling<'s, 'a>>,
+    pub(crate) endless: Endless,
+}
+
+/// The limits of a decision that show: shadow limits change no byte of an answer (I37).
+pub(crate) fn visible<'s, 'a>(decision: &'s Decision<'a>) -> impl Iterator<Item = Ruling<'s, 'a>> {
+    decision.rulings().filter(Ruling::is_enforced)
+}
+
+/// The limit called `name`, if it applies and shows.
+pub(crate) fn visible_named<'s, 'a>(decision: &'s Decision<'a>, name: &str) -> Option<Ruling<'s, 'a>> {
+    visible(decision).find(|ruling| ruling.name() == name)
+}
+
+impl Source for Scene<'_, '_> {
+    fn value(&self, placeholder: &Placeholder) -> Option<Value<'_>> {
+        match &placeholder.quantity {
+            Quantity::Attribute(name) => self.decision.demand().value(name).map(Value::Text),
+            Quantity::Word(name) => self.word(name).map(Value::Text),
+            Quantity::Refusing => Some(Value::Json(self.refusing())),
+            quantity => {
+                let ruling = match placeholder.limit.as_deref() {
+                    Some(name) => visible_named(self.decision, name),
+                    None => self.subject,
+                }?;
+                self.of_limit(quantity, ruling)
+            }
+        }
+    }
+}
+
+impl<'s, 'a> Scene<'s, 'a> {
+    fn of_limit(&self, quantity: &Quantity, ruling: Ruling<'s, 'a>) -> Option<Value<'s>> {
+        let time = |span: Span, encoding: TimeEncoding| Value::Number(encoding.number(span, self.decision.at()));
+        match quantity {
+            Quantity::Limit => Some(Value::Number(Number::Whole(ruling.rule().limit()))),
+            Quantity::Remaining => Some(Value::Number(Number::Whole(ruling.status.remaining))),
+            Quantity::Window(encoding) => {
+                window(ruling).map(|span| Value::Number(encoding.number(span, Timestamp::default())))
+            }
+            Quantity::Reset(encoding) => Some(time(ruling.status.reset_after, *encoding)),
+            Quantity::RetryAfter(encoding) => self.wait(ruling).map(|span| time(span, *encoding)),
+            Quantity::Next(encoding) => Some(time(next(ruling), *encoding)),
+            Quantity::Name => Some(Value::Text(ruling.name())),
+            Quantity::Unit => Some(Value::Text(self.unit(ruling))),
+            _ => None,
+        }
+    }
+
+    fn wait(&self, ruling: Ruling<'_, '_>) -> Option<Span> {
+        match (ruling.status.retry_after, self.endless) {
+            (Wait::None, _) => Some(Span::ZERO),
+            (Wait::For(span), _) => Some(span),
+            (Wait::Release, _) => Some(UNKNOWN_WAIT),
+            (Wait::Never, Endless::Missing) => None,
+            (Wait::Never, Endless::Reset) => Some(next(ruling)),
+        }
+    }
+
+    fn unit(&self, ruling: Ruling<'s, 'a>) -> &'a str {
+        let unit = ruling.charge.limit().unit();
+        match ruling.rule().algorithm() {
+            Algorithm::Concurrency if unit == UnitId::REQUESTS => "concurrent-requests",
+            _ => self.decision.demand().policy().unit_name(unit),
+        }
+    }
+
+    fn word(&self, name: &str) -> Option<&'s str> {
+        let word = self.words.get(name)?;
+        let by_limit = self.decision.binding().and_then(|ruling| word.by_limit.get(ruling.name()));
+        by_limit.or(word.default.as_ref()).map(|text| &**text)
+    }
+
+    fn refusing(&self) -> String {
+        let mut names = String::from("[");
+        for ruling in visible(self.decision).filter(|ruling| !ruling.status.fits()) {
+            if names.len() > 1 {
+                names.push(',');
+            }
+            names.push('"');
+            escape::json(ruling.name(), &mut names);
+            names.push('"');
+        }
+        names.push(']');
+        names
+    }
+}
+
+/// What is advised where nobody knows how long it takes: when somebody releases, or where only a number fits.
+const UNKNOWN_WAIT: Span = Span::from_secs(1);
+
+/// The time until more fits.
+fn next(ruling: Ruling<'_, '_>) -> Span {
+    match ruling.status.retry_after {
+        Wait::None => ruling.status.reset_after,
+        Wait::For(span) => span,
+        Wait::Release => UNKNOWN_WAIT,
+        Wait::Never if ruling.status.reset_after.is_zero() => UNKNOWN_WAIT,
+        Wait::Never => ruling.status.reset_after,
+    }
+}
+
+/// The time in which as many units come back as `limit` says: the quota's window, and of a bucket whose burst differs
+/// from its amount that share of it, rounded up. Concurrency has none.
+fn window(ruling: Ruling<'_, '_>) -> Option<Span> {
+    let quota = ruling.rule().quota();
+    if quota.window.is_zero() {
+        return None;
+    }
+    let micros = u128::from(quota.window.as_micros()) * u128::from(quota.burst);
+    let micros = micros
+        .checked_div(u128::from(quota.amount))
+        .map(|whole| whole + u128::from(micros % u128::from(quota.amount) != 0));
+    match micros.map(u64::try_from) {
+        Some(Ok(micros)) => Some(Span::from_micros(micros)),
+        _ => Some(quota.window),
+    }
+}

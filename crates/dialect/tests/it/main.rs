@@ -1,0 +1,3 @@
+//! What the shipped dialects write, and what a dialect's file may say.
+
+mod shipped;

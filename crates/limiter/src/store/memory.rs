@@ -1,0 +1,128 @@
+//! The store in this process: a table of fingerprints and states, decided without a global lock.
+//!
+//! - `fingerprint.rs`: what a counter is known by, and how unlikely it is that two are taken for one;
+//! - `bucket.rs`: a few slots behind one control word, read without writing;
+//! - `table.rs`: where a counter may stand, room for new ones, how idle ones leave;
+//! - `transaction.rs`: one demand over several counters, all or nothing.
+//!
+//! **Bounds.** Counters are kept in up to three tables, one for each size of state; each holds at most
+//! [`MemoryOptions::max_counters`] counters and takes, once touched, 32 bytes for each of them (fixed windows, token
+//! buckets, concurrency), 183 bytes (sliding windows of up to 13 cells) or 680 bytes (up to 61 cells), and never more.
+//! The second and third are set up by the first counter that needs them.
+//!
+//! **At the cap** a counter that is not idle is never forgotten (I51). A new counter takes the place of an idle one; if
+//! there is none in its buckets and none in the next few in turn, its limit refuses on `Basis::StoreFull` and says to
+//! come back when the first counter in its buckets will be idle, in 1 ms to 1 s. Shadow limits never refuse, at the cap
+//! either; they do not count what has no room. Counters that exist are counted as ever.
+
+mod bucket;
+mod fingerprint;
+mod table;
+mod transaction;
+
+use std::sync::OnceLock;
+
+use tidegate_core::{Charge, Charges, Statuses, Timestamp, bounds};
+
+pub(crate) use fingerprint::Fingerprint;
+
+use crate::receipt::Entry;
+use crate::sync::{AtomicU64, Ordering};
+use bucket::Class;
+use fingerprint::Fingerprinter;
+use table::Table;
+use transaction::Transaction;
+
+/// How much a store in memory may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryOptions {
+    /// Counters at most, of each size of state; 1 to [`MAX_COUNTERS`], what is outside counts as the nearest.
+    pub max_counters: usize,
+}
+
+/// Most counters of a store: 2^30, 32 GiB of the smallest. Beyond it a deployment has several processes.
+pub const MAX_COUNTERS: usize = 1 << 30;
+
+impl Default for MemoryOptions {
+    /// A million counters, 32 MB.
+    fn default() -> MemoryOptions {
+        MemoryOptions { max_counters: 1_000_000 }
+    }
+}
+
+/// Counters in the memory of this process.
+#[derive(Debug)]
+pub struct Memory {
+    fingerprinter: Fingerprinter,
+    max_counters: usize,
+    small: Table,
+    medium: OnceLock<Table>,
+    large: OnceLock<Table>,
+    unsettled: AtomicU64,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new(options: MemoryOptions) -> Memory {
+        let max_counters = options.max_counters.clamp(1, MAX_COUNTERS);
+        Memory {
+            fingerprinter: Fingerprinter::random(),
+            max_counters,
+            small: Table::new(Class::Small, max_counters),
+            medium: OnceLock::new(),
+            large: OnceLock::new(),
+            unsettled: AtomicU64::new(0),
+        }
+    }
+
+    /// Charges all or nothing, as `store.rs` says. Allocates nothing, locks nothing to refuse.
+    pub fn charge(&self, charges: &Charges<'_>, now: Timestamp) -> Statuses {
+        // The number of charges is made a constant, so that a demand on one limit does not pay for sixteen.
+        match charges.len() {
+            0 => Statuses::new(),
+            1 => Transaction::<1>::new(self, charges, now).run(),
+            2..=4 => Transaction::<4>::new(self, charges, now).run(),
+            _ => Transaction::<{ bounds::MAX_CHARGES }>::new(self, charges, now).run(),
+        }
+    }
+
+    /// How many counters it holds. Those that went idle leave little by little and are counted until they have.
+    pub fn counters(&self) -> usize {
+        self.tables().map(Table::occupied).sum()
+    }
+
+    /// Bytes of memory that its tables take, at most.
+    pub fn bytes(&self) -> usize {
+        self.tables().map(Table::bytes).sum()
+    }
+
+    /// How many costs could not be settled, because the counter would have been a new one and there was no room.
+    pub fn unsettled(&self) -> u64 {
+        self.unsettled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn fingerprint(&self, charge: &Charge<'_>) -> Fingerprint {
+        self.fingerprinter.fingerprint(charge)
+    }
+
+    /// Replaces what was charged at `taken_at` by the `actual` amount.
+    pub(crate) fn adjust(&self, entry: &Entry, actual: u64, taken_at: Timestamp, now: Timestamp) {
+        let table = self.table(Class::of(&entry.rule));
+        if transaction::adjust(table, entry, actual, taken_at, now).is_err() {
+            self.unsettled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn table(&self, class: Class) -> &Table {
+        match class {
+            Class::Small => &self.small,
+            Class::Medium => self.medium.get_or_init(|| Table::new(class, self.max_counters)),
+            Class::Large => self.large.get_or_init(|| Table::new(class, self.max_counters)),
+        }
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        [Some(&self.small), self.medium.get(), self.large.get()].into_iter().flatten()
+    }
+}

@@ -1,0 +1,499 @@
+//! One demand over several counters: all of them are charged, or none.
+//!
+//! First by loads alone: every counter is read, then it is checked that no bucket that was read has changed meanwhile.
+//! So all of them were read at one instant. If an enforced limit refuses there, or there is nothing to charge, that is
+//! the answer; nothing was locked, written or allocated.
+//!
+//! Otherwise the buckets involved are locked, in the order of their addresses and each once, so that no two demands can
+//! wait for each other. If they still have the versions that were read, what was read still holds; if not, the counters
+//! are read again, and the verdict is made again. Then all charges are written, and the locks given back. A demand is
+//! so decided at one instant between taking the last lock and giving back the first, and readers see all of it or
+//! nothing: a bucket that is being written is locked, and afterwards has another version.
+//!
+//! Under a lock there is only arithmetic on the stack. Should it panic all the same, the guard gives the locks back.
+
+use std::array;
+use std::ops::Range;
+
+use tidegate_core::{Basis, Charge, Charges, Status, Statuses, Timestamp, Verdict};
+
+use super::Memory;
+use super::bucket::{Bucket, Class, LARGEST_STATE, Version};
+use super::fingerprint::Fingerprint;
+use super::table::{Seat, Table};
+use crate::receipt::Entry;
+
+/// How often a demand tries to read its counters at one instant before it locks them. Each failure means that somebody
+/// else has charged one.
+const READS: usize = 4;
+
+/// How often room is made for new counters of one demand. What was made may be taken by somebody else.
+const ROOM_TRIES: usize = 4;
+
+/// The state of a counter that does not exist.
+const FRESH: [u64; LARGEST_STATE] = [0; LARGEST_STATE];
+
+/// One demand being decided; `N` is at least the number of its charges.
+pub(super) struct Transaction<'m, 'c, const N: usize> {
+    charges: &'c Charges<'c>,
+    now: Timestamp,
+    places: [Place<'m>; N],
+    statuses: Statuses,
+    /// Whether `statuses` is what all counters said at one instant, in the versions that `places` has.
+    is_read: bool,
+    /// There was no room for the counter of this charge.
+    is_full: [bool; N],
+}
+
+/// What came of an attempt under locks.
+enum Outcome {
+    /// The statuses are the answer.
+    Decided,
+    /// A counter has moved to a bucket that was not locked.
+    Moved,
+    /// There is no room for the counter of this charge.
+    NoRoom(usize),
+}
+
+impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
+    /// A demand of 1 to `N` charges.
+    #[inline]
+    pub(super) fn new(memory: &'m Memory, charges: &'c Charges<'c>, now: Timestamp) -> Self {
+        // Names are hashed and first buckets asked for one after the other, so that memory answers all at once.
+        let places = array::from_fn(|index| {
+            let charge = &charges[if index < charges.len() { index } else { 0 }];
+            Place::new(memory.table(Class::of(charge.rule())), memory.fingerprint(charge))
+        });
+        Transaction { charges, now, places, statuses: Statuses::new(), is_read: false, is_full: [false; N] }
+    }
+
+    /// Decides it.
+    #[inline]
+    pub(super) fn run(mut self) -> Statuses {
+        self.is_read = (0..READS).any(|_| self.read().is_some());
+        let takes_nothing = self.charges.iter().all(|charge| charge.take() == 0);
+        if self.is_read && (takes_nothing || self.statuses.verdict(self.charges) == Verdict::Refused) {
+            return self.statuses;
+        }
+        self.lock_and_decide();
+        self.statuses
+    }
+
+    /// Reads all counters at one instant; `None` if somebody was changing one of them.
+    #[inline]
+    fn read(&mut self) -> Option<()> {
+        for (charge, index) in self.charges.iter().zip(0..) {
+            let status = self.places[index].read(charge, self.now)?;
+            self.statuses.set(index, status, Basis::Counter);
+        }
+        self.places[..self.charges.len()].iter().all(Place::is_as_read).then_some(())
+    }
+
+    fn lock_and_decide(&mut self) {
+        let mut scope = if self.is_read { Scope::WhereSeen } else { Scope::Both };
+        let mut tries = 0;
+        loop {
+            match self.attempt(scope) {
+                Outcome::Decided => return,
+                Outcome::Moved => scope = Scope::Both,
+                Outcome::NoRoom(index) => {
+                    let place = &self.places[index];
+                    tries += 1;
+                    self.is_full[index] = tries > ROOM_TRIES || !place.table.make_room(place.buckets, self.now);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn attempt(&mut self, scope: Scope) -> Outcome {
+        let mut locks = Locks::<N>::take(&self.places[..self.charges.len()], scope);
+        if !(self.is_read && locks.are_as_read) && self.look(scope).is_none() {
+            return Outcome::Moved;
+        }
+        self.note_full();
+        if self.statuses.verdict(self.charges) == Verdict::Refused {
+            return Outcome::Decided;
+        }
+        let fresh = match self.claim_seats() {
+            Ok(fresh) => fresh,
+            Err(index) => return Outcome::NoRoom(index),
+        };
+        locks.are_changed = true;
+        for (charge, index) in self.charges.iter().zip(0..) {
+            if self.is_charged(index, charge) {
+                let status = self.places[index].charge(charge, fresh[index], self.now);
+                self.statuses.set(index, status, Basis::Counter);
+            }
+        }
+        drop(locks);
+        for (place, _) in self.places.iter().zip(fresh).filter(|(_, is_fresh)| *is_fresh) {
+            place.table.sweep(self.now);
+        }
+        Outcome::Decided
+    }
+
+    /// Finds and reads all counters, under locks.
+    fn look(&mut self, scope: Scope) -> Option<()> {
+        for (charge, index) in self.charges.iter().zip(0..) {
+            let place = &mut self.places[index];
+            place.look(scope)?;
+            self.statuses.set(index, place.peek(charge, self.now), Basis::Counter);
+        }
+        Some(())
+    }
+
+    /// Sets the statuses of counters for which no room was found, unless somebody else has created them.
+    fn note_full(&mut self) {
+        for index in (0..self.charges.len()).filter(|index| self.is_full[*index]) {
+            let place = &self.places[index];
+            if place.seen == Seen::Nowhere {
+                let wait = place.table.wait_for_room(place.buckets, self.now);
+                self.statuses.set(index, Status::store_full(wait), Basis::StoreFull);
+            }
+        }
+    }
+
+    /// Claims slots for the counters that do not exist yet and says which these are, or for which there is none.
+    #[inline]
+    fn claim_seats(&mut self) -> Result<[bool; N], usize> {
+        let mut fresh = [false; N];
+        for (charge, index) in self.charges.iter().zip(0..) {
+            if self.places[index].seen != Seen::Nowhere || !self.is_charged(index, charge) {
+                continue;
+            }
+            let Some(seen) = self.claim_seat(index) else {
+                self.give_back(fresh);
+                return Err(index);
+            };
+            self.places[index].seen = seen;
+            fresh[index] = true;
+        }
+        Ok(fresh)
+    }
+
+    fn claim_seat(&self, index: usize) -> Option<Seen> {
+        let place = &self.places[index];
+        let is_ours = |seat: Seat| {
+            let others = self.places[..self.charges.len()].iter();
+            others.filter(|other| std::ptr::eq(other.table, place.table)).any(|other| other.seat() == Some(seat))
+        };
+        (0..2).find_map(|side| {
+            let seat = place.table.claim(place.buckets[side], self.now, is_ours)?;
+            Some(Seen::In { side, slot: seat.slot })
+        })
+    }
+
+    fn give_back(&mut self, fresh: [bool; N]) {
+        for (place, _) in self.places.iter_mut().zip(fresh).filter(|(_, is_fresh)| *is_fresh) {
+            place.seat().into_iter().for_each(|seat| place.table.give_back(seat));
+            place.seen = Seen::Nowhere;
+        }
+    }
+
+    /// Whether an admitted demand charges this: enforced limits all fit then, shadow limits need not.
+    #[inline]
+    fn is_charged(&self, index: usize, charge: &Charge<'_>) -> bool {
+        charge.take() > 0 && self.statuses.status(index).fits()
+    }
+}
+
+/// The counter would be a new one, and there is no room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoRoom;
+
+/// Replaces what was charged to one counter at `taken_at` by the `actual` amount. Creates the counter if need be.
+pub(super) fn adjust(
+    table: &Table,
+    entry: &Entry,
+    actual: u64,
+    taken_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), NoRoom> {
+    let mut place = Place::new(table, entry.counter);
+    for _ in 0..=ROOM_TRIES {
+        let done = match table.class() {
+            Class::Small => place.adjust::<2>(entry, actual, taken_at, now),
+            Class::Medium => place.adjust::<16>(entry, actual, taken_at, now),
+            Class::Large => place.adjust::<LARGEST_STATE>(entry, actual, taken_at, now),
+        };
+        if done.is_ok() {
+            return Ok(());
+        }
+        if !table.make_room(place.buckets, now) {
+            break;
+        }
+    }
+    Err(NoRoom)
+}
+
+/// One counter of a demand, and where it was seen.
+#[derive(Clone, Copy)]
+struct Place<'m> {
+    table: &'m Table,
+    tag: u64,
+    buckets: [usize; 2],
+    versions: [Version; 2],
+    seen: Seen,
+}
+
+/// Where a counter stands, as far as is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// In this slot of its first or second bucket.
+    In { side: usize, slot: usize },
+    /// In neither bucket.
+    Nowhere,
+}
+
+/// Which buckets are locked for a counter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// The one in which it was seen; both if it was seen in neither.
+    WhereSeen,
+    /// Both.
+    Both,
+}
+
+impl<'m> Place<'m> {
+    #[inline]
+    fn new(table: &'m Table, counter: Fingerprint) -> Place<'m> {
+        let buckets = table.buckets_of(counter);
+        let version = table.bucket(buckets[0]).touch();
+        Place { table, tag: counter.tag, buckets, versions: [version; 2], seen: Seen::Nowhere }
+    }
+
+    #[inline]
+    fn bucket(&self, side: usize) -> Bucket<'m> {
+        self.table.bucket(self.buckets[side])
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        match self.seen {
+            Seen::In { side, slot } => Some(Seat { bucket: self.buckets[side], slot }),
+            Seen::Nowhere => None,
+        }
+    }
+
+    /// Finds the counter and says how it answers `charge`, without a lock; `None` if it was being changed.
+    #[inline]
+    fn read(&mut self, charge: &Charge<'_>, now: Timestamp) -> Option<Status> {
+        for side in 0..2 {
+            let bucket = self.bucket(side);
+            let version = bucket.version();
+            self.versions[side] = version;
+            if let Some(slot) = bucket.find(self.tag) {
+                self.seen = Seen::In { side, slot };
+                return match self.table.class() {
+                    Class::Small => peek_unlocked::<2>(bucket, slot, version, charge, now),
+                    Class::Medium => peek_unlocked::<16>(bucket, slot, version, charge, now),
+                    Class::Large => peek_unlocked::<LARGEST_STATE>(bucket, slot, version, charge, now),
+                };
+            }
+        }
+        self.seen = Seen::Nowhere;
+        Some(self.peek(charge, now))
+    }
+
+    /// Whether the buckets that `read` relied on are as they were.
+    #[inline]
+    fn is_as_read(&self) -> bool {
+        self.sides(Scope::WhereSeen).all(|side| self.bucket(side).is_still(self.versions[side]))
+    }
+
+    /// Finds the counter in the buckets that `scope` locks; `None` if it may be in one that is not locked.
+    fn look(&mut self, scope: Scope) -> Option<()> {
+        let sides = self.sides(scope);
+        let both = sides.len() == 2;
+        let found = sides.into_iter().find_map(|side| self.bucket(side).find(self.tag).map(|slot| (side, slot)));
+        self.seen = match found {
+            Some((side, slot)) => Seen::In { side, slot },
+            None if both => Seen::Nowhere,
+            None => return None,
+        };
+        Some(())
+    }
+
+    /// Which of the two buckets `scope` is about.
+    #[inline]
+    fn sides(&self, scope: Scope) -> Range<usize> {
+        match (scope, self.seen) {
+            (Scope::WhereSeen, Seen::In { side, .. }) => side..side + 1,
+            _ => 0..2,
+        }
+    }
+
+    /// How the counter answers `charge`. The caller holds its lock, unless the counter does not exist.
+    fn peek(&self, charge: &Charge<'_>, now: Timestamp) -> Status {
+        let Seen::In { side, slot } = self.seen else {
+            let counts_as = self.table.now_for_fresh(now);
+            return seen_from(now, counts_as, charge.rule().peek(&FRESH, charge.need(), counts_as));
+        };
+        let (rule, bucket) = (charge.rule(), self.bucket(side));
+        match self.table.class() {
+            Class::Small => rule.peek(&bucket.state::<2>(slot), charge.need(), now),
+            Class::Medium => rule.peek(&bucket.state::<16>(slot), charge.need(), now),
+            Class::Large => rule.peek(&bucket.state::<LARGEST_STATE>(slot), charge.need(), now),
+        }
+    }
+
+    /// Charges the counter, which is a new one if `is_fresh`. The caller holds its lock.
+    #[inline]
+    fn charge(&self, charge: &Charge<'_>, is_fresh: bool, now: Timestamp) -> Status {
+        let counting = |state: &mut [u64], counts_as| {
+            seen_from(now, counts_as, charge.rule().charge(state, charge.take(), counts_as))
+        };
+        match self.table.class() {
+            Class::Small => self.update::<2, _>(is_fresh, now, counting),
+            Class::Medium => self.update::<16, _>(is_fresh, now, counting),
+            Class::Large => self.update::<LARGEST_STATE, _>(is_fresh, now, counting),
+        }
+    }
+
+    /// Changes the state in the counter's slot, which another counter had before if `is_fresh`.
+    #[inline]
+    fn update<const WORDS: usize, T>(
+        &self,
+        is_fresh: bool,
+        now: Timestamp,
+        change: impl FnOnce(&mut [u64], Timestamp) -> T,
+    ) -> T {
+        let Seen::In { side, slot } = self.seen else { unreachable!("a counter is changed where it stands") };
+        let bucket = self.bucket(side);
+        if is_fresh {
+            self.table.forget(Seat { bucket: self.buckets[side], slot });
+        }
+        let now = if is_fresh { self.table.now_for_fresh(now) } else { now };
+        let mut state = if is_fresh { [0; WORDS] } else { bucket.state(slot) };
+        let result = change(&mut state, now);
+        bucket.set_state(slot, state);
+        if is_fresh {
+            bucket.set_tag(slot, self.tag);
+        }
+        result
+    }
+
+    /// One attempt to settle this counter.
+    fn adjust<const WORDS: usize>(
+        &mut self,
+        entry: &Entry,
+        actual: u64,
+        taken_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), NoRoom> {
+        let mut locks = Locks::<1>::take(&[*self], Scope::Both);
+        self.look(Scope::Both);
+        let Some(seat) = self.seat() else {
+            let now = self.table.now_for_fresh(now);
+            let mut state = [0; WORDS];
+            entry.rule.adjust(&mut state, entry.taken, actual, taken_at, now);
+            if state[0] <= now.as_micros() {
+                return Ok(());
+            }
+            let claimed = (0..2).find_map(|side| Some((side, self.table.claim(self.buckets[side], now, |_| false)?)));
+            let (side, seat) = claimed.ok_or(NoRoom)?;
+            self.seen = Seen::In { side, slot: seat.slot };
+            locks.are_changed = true;
+            self.update::<WORDS, _>(true, now, |fresh, _| fresh.copy_from_slice(&state));
+            return Ok(());
+        };
+        locks.are_changed = true;
+        self.update::<WORDS, _>(false, now, |state, now| {
+            entry.rule.adjust(state, entry.taken, actual, taken_at, now);
+        });
+        if self.table.bucket(seat.bucket).idle_at(seat.slot) <= now.as_micros() {
+            self.table.clear(seat);
+        }
+        Ok(())
+    }
+}
+
+/// A status at `counts_as`, as it is for a demand that came at `now`, perhaps a moment earlier.
+#[inline]
+fn seen_from(now: Timestamp, counts_as: Timestamp, status: Status) -> Status {
+    if status.reset_after.is_zero() {
+        return status;
+    }
+    let reset_after = counts_as.plus(status.reset_after).since(now);
+    Status { reset_after, ..status }
+}
+
+/// How a counter answers, if what was read of it belongs together.
+#[inline]
+fn peek_unlocked<const WORDS: usize>(
+    bucket: Bucket<'_>,
+    slot: usize,
+    version: Version,
+    charge: &Charge<'_>,
+    now: Timestamp,
+) -> Option<Status> {
+    let state = bucket.state::<WORDS>(slot);
+    bucket.is_still(version).then(|| charge.rule().peek(&state, charge.need(), now))
+}
+
+/// The buckets of up to `N` counters, locked. Dropping it gives the locks back.
+struct Locks<'m, const N: usize> {
+    list: [[Lock<'m>; 2]; N],
+    count: usize,
+    /// Whether every bucket still has the version that was read.
+    are_as_read: bool,
+    /// Whether any bucket may have been changed since it was locked.
+    are_changed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Lock<'m> {
+    bucket: Bucket<'m>,
+    version: Version,
+}
+
+impl<'m, const N: usize> Locks<'m, N> {
+    /// Locks the buckets of `places` that `scope` is about, each once, in the order of their addresses.
+    #[inline]
+    fn take(places: &[Place<'m>], scope: Scope) -> Locks<'m, N> {
+        let lock = |place: &Place<'m>, side| Lock { bucket: place.bucket(side), version: place.versions[side] };
+        let mut locks = Locks { list: [[lock(&places[0], 0); 2]; N], count: 0, are_as_read: true, are_changed: false };
+        for place in places {
+            for side in place.sides(scope) {
+                locks.insert(lock(place, side));
+            }
+        }
+        for lock in &mut locks.list.as_flattened_mut()[..locks.count] {
+            let version = lock.bucket.lock();
+            locks.are_as_read &= version == lock.version;
+            lock.version = version;
+        }
+        locks
+    }
+
+    /// Puts a bucket in its place in the order, unless it is there.
+    #[inline]
+    fn insert(&mut self, lock: Lock<'m>) {
+        let list = self.list.as_flattened_mut();
+        let address = lock.bucket.address();
+        let mut at = self.count;
+        while at > 0 && list[at - 1].bucket.address() >= address {
+            at -= 1;
+        }
+        if at < self.count && list[at].bucket.address() == address {
+            self.are_as_read &= list[at].version == lock.version;
+            return;
+        }
+        list.copy_within(at..self.count, at + 1);
+        list[at] = lock;
+        self.count += 1;
+    }
+}
+
+impl<const N: usize> Drop for Locks<'_, N> {
+    #[inline]
+    fn drop(&mut self) {
+        for lock in &self.list.as_flattened()[..self.count] {
+            if self.are_changed {
+                lock.bucket.unlock_changed(lock.version);
+            } else {
+                lock.bucket.unlock_unchanged(lock.version);
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the limiter and its stores.
+
+mod smoke;
+mod support;

@@ -1,0 +1,61 @@
+//! Policies, limiters and demands for tests, in few words.
+
+use tidegate_core::{
+    Algorithm, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Span, Timestamp,
+};
+use tidegate_limiter::{Limiter, ManualClock, Memory, MemoryOptions};
+
+/// 2024-02-01T00:00:00 UTC: a whole minute, hour and day.
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_706_745_600);
+
+/// A limit of `amount` units a window of `secs` seconds, by fixed window, per the attribute `key`.
+pub(crate) fn limit(name: &str, amount: u64, secs: u64) -> LimitDraft {
+    LimitDraft {
+        name: name.into(),
+        on: None,
+        per: vec![("key".into(), false)],
+        unit: "requests".into(),
+        cost: Cost::One,
+        quota: QuotaTree::Fixed(Quota::per(amount, Span::from_secs(secs))),
+        algorithm: Algorithm::FixedWindow,
+        mode: Mode::Enforce,
+        when: Vec::new(),
+        unless: Vec::new(),
+        exempt_created_before: None,
+    }
+}
+
+/// The same limit, counted in another way.
+pub(crate) fn by(algorithm: Algorithm, limit: LimitDraft) -> LimitDraft {
+    let QuotaTree::Fixed(quota) = limit.quota else { panic!("a fixed quota") };
+    let window = if algorithm == Algorithm::Concurrency { Span::ZERO } else { quota.window };
+    LimitDraft { algorithm, quota: QuotaTree::Fixed(Quota { window, ..quota }), ..limit }
+}
+
+/// A policy of these limits. Attributes `key`, `user` and `app`; units `messages` and `tokens`.
+pub(crate) fn policy(limits: Vec<LimitDraft>) -> Policy {
+    let draft = PolicyDraft {
+        name: "test".into(),
+        attributes: ["key", "user", "app"].map(String::from).into(),
+        units: ["messages", "tokens"].map(String::from).into(),
+        operations: vec![OperationDraft { name: "other".into(), ..OperationDraft::default() }],
+        default_operation: "other".into(),
+        limits,
+        ..PolicyDraft::default()
+    };
+    Policy::freeze(&draft).expect("a policy that freezes")
+}
+
+/// A demand with these attributes.
+pub(crate) fn demand<'a>(policy: &'a Policy, attributes: &[(&str, &'a str)]) -> Demand<'a> {
+    let mut builder = Demand::on(policy);
+    for (name, value) in attributes {
+        builder.set(policy.attribute(name).expect("a known attribute"), value).expect("a short value");
+    }
+    builder.build()
+}
+
+/// A limiter on a memory store for `max_counters` counters, whose clock stands at [`START`].
+pub(crate) fn limiter(max_counters: usize) -> Limiter<ManualClock, ()> {
+    Limiter::new(Memory::new(MemoryOptions { max_counters }), ManualClock::at(START), ())
+}

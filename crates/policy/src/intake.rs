@@ -1,11 +1,235 @@
 //! From an abstract HTTP request to the facts that limits count by.
+//!
+//! [`Intake::route`] makes the target canonical and finds the operation; [`Intake::extract`] reads the attributes and
+//! the costs that the request states; [`Intake::settled_costs`] and [`ResponseMeter`] read those that the response
+//! states. What could be read in two ways is a [`BadRequest`]: nobody gets another counter by another spelling.
+//!
+//! Of several sources of one fact the first that is present wins, in the order of the policy; a later one is then not
+//! looked at, but a header or query parameter that is a source and occurs twice is refused wherever it stands.
+//!
+//! There is nothing of a server here: no sockets, no streams, no clock.
 
 mod bad_request;
+mod build;
 mod draft;
+mod facts;
+mod glob;
 mod host;
 mod json;
+mod jwt;
+mod meter;
 mod path;
+mod reading;
+mod route;
 mod routes;
+mod sources;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use tidegate_core::{AttributeId, OperationId, Policy, Timestamp, UnitId};
+
+use json::{Found, Pointer};
+use jwt::{Claims, Secrets};
+use meter::Settle;
+use path::Target;
+use reading::Reading;
+use routes::Routes;
+use sources::{Attribute, Inputs, Place};
 
 pub use bad_request::BadRequest;
+pub use build::IntakeError;
 pub use draft::{AttributeDraft, CostDraft, From, IntakeDraft, JwtDraft, RouteDraft, SettleDraft, SourceDraft};
+pub use facts::Facts;
+pub use meter::{MAX_METERED_BYTES, MeterProblem, ResponseMeter};
+pub use route::Route;
+
+/// Headers by which a client asks for another method than it sends. The limits of an operation would be evaded by them
+/// wherever an upstream obeys, so a request that has one with another method is refused.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// How requests of one API become facts: frozen, as its policy is.
+#[derive(Debug)]
+pub struct Intake {
+    routes: Routes,
+    default_operation: OperationId,
+    inputs: Inputs,
+    /// Those that need no claims first.
+    attributes: Vec<Attribute>,
+    tokens: Option<Tokens>,
+    /// By operation.
+    plans: Vec<Plan>,
+    costs: Vec<CostOf>,
+}
+
+/// What is read for one operation beside its attributes.
+#[derive(Debug)]
+struct Plan {
+    needs_body: bool,
+    /// Places in the intake's costs.
+    costs: Vec<usize>,
+    settles: Arc<[Settle]>,
+}
+
+/// A cost that is the length of an array in the request.
+#[derive(Debug)]
+struct CostOf {
+    unit: UnitId,
+    pointer: Pointer,
+}
+
+/// Where tokens are, and when their claims count.
+#[derive(Debug)]
+struct Tokens {
+    places: Vec<Place>,
+    upstream_verifies: bool,
+    secrets: Secrets,
+    claims: Claims,
+}
+
+/// A request, as far as attributes and costs come from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'r> {
+    /// The host it is for, from `Host` or `:authority`, with or without port.
+    pub host: Option<&'r str>,
+    /// Its headers.
+    pub headers: &'r HeaderMap,
+    /// Its whole body, where [`Intake::needs_body`].
+    pub body: Option<&'r [u8]>,
+}
+
+impl Intake {
+    /// The canonical path of a target in origin form, `/path?query`, and the operation that method and path lead to:
+    /// the policy's default one if no route fits.
+    ///
+    /// # Errors
+    ///
+    /// The path has no canonical form, or the method is not written in capitals.
+    pub fn route(&self, method: &Method, target: &str) -> Result<Route, BadRequest> {
+        if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return Err(BadRequest::at("method", format!("expected capitals, found `{method}`")));
+        }
+        let target = Target::read(target)?;
+        let matched_by = if method == Method::HEAD { &Method::GET } else { method };
+        let shape = self.routes.find(matched_by, &target)?;
+        let about = shape.and_then(|id| self.routes.shape(id));
+        let operation = about.map_or(self.default_operation, |shape| shape.operation);
+        let method = self.routes.method_name(matched_by);
+        Ok(Route::new(target, operation, method, shape.zip(about)))
+    }
+
+    /// Whether the body must be known to extract what the limits on an operation count by.
+    pub fn needs_body(&self, operation: OperationId) -> bool {
+        self.plans.get(operation.index()).is_some_and(|plan| plan.needs_body)
+    }
+
+    /// Whether the response states a cost of this operation.
+    pub fn settles(&self, operation: OperationId) -> bool {
+        !self.settles_of(operation).is_empty()
+    }
+
+    /// The facts about a request whose route is known. `now` is for the times in its token.
+    ///
+    /// # Errors
+    ///
+    /// The request is malformed, or could be read in two ways.
+    pub fn extract(
+        &self,
+        policy: &Policy,
+        route: &Route,
+        request: &Asked<'_>,
+        now: Timestamp,
+    ) -> Result<Facts, BadRequest> {
+        refuse_method_override(request.headers, route.method())?;
+        let plan = self.plans.get(route.operation().index());
+        let body = request.body.filter(|_| plan.is_some_and(|plan| plan.needs_body));
+        let costs: Vec<&CostOf> = plan.iter().flat_map(|plan| &plan.costs).map(|cost| &self.costs[*cost]).collect();
+        let pointers: Vec<&Pointer> = costs.iter().map(|cost| &cost.pointer).collect();
+        let shape = route.shape().and_then(|id| self.routes.shape(id));
+        let asked = Asked { body, ..*request };
+        let mut reading = Reading::of(&self.inputs, &pointers, route, shape, &asked)?;
+        let mut facts = Facts::of(route.operation());
+        facts.put(AttributeId::METHOD, route.method().to_owned());
+        self.attributes(policy, &mut reading, &mut facts, now)?;
+        for (index, cost) in costs.iter().enumerate() {
+            facts.set_cost(cost.unit, reading.array_length(index)?);
+        }
+        Ok(facts)
+    }
+
+    fn attributes(
+        &self,
+        policy: &Policy,
+        reading: &mut Reading<'_>,
+        facts: &mut Facts,
+        now: Timestamp,
+    ) -> Result<(), BadRequest> {
+        for attribute in &self.attributes {
+            if attribute.is_claimed() && reading.claims.is_empty() {
+                reading.claims = self.claims(reading, facts, now)?;
+            }
+            for source in &attribute.sources {
+                let value = reading.value(source);
+                let value = value.map_err(|problem| problem.about_attribute(policy.attribute_name(attribute.id)))?;
+                if let Some(value) = value {
+                    facts.put(attribute.id, value);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The claims that count: those of a token that verifies by the secret of the app that `facts` name, if it has one;
+    /// else those of any token, where the upstream verifies it.
+    fn claims(&self, reading: &Reading<'_>, facts: &Facts, now: Timestamp) -> Result<Vec<Option<Found>>, BadRequest> {
+        let none = vec![None; self.inputs.claims.len()];
+        let Some(tokens) = &self.tokens else { return Ok(none) };
+        let Some(token) = reading.token(&tokens.places)? else { return Ok(none) };
+        let mut secrets = tokens.secrets.iter();
+        let secret = secrets.find_map(|(attribute, secrets)| secrets.get(facts.value(*attribute)?));
+        let claims = match secret {
+            Some(secret) => tokens.claims.verified(&token, secret, now),
+            None if tokens.upstream_verifies => tokens.claims.unverified(&token),
+            None => None,
+        };
+        Ok(claims.unwrap_or(none))
+    }
+
+    fn settles_of(&self, operation: OperationId) -> &[Settle] {
+        self.plans.get(operation.index()).map_or(&[], |plan| &plan.settles)
+    }
+
+    /// The costs that a response states: whole numbers, at most [`bounds::MAX_AMOUNT`](tidegate_core::bounds).
+    pub fn settled_costs(&self, operation: OperationId, response_body: &serde_json::Value) -> Vec<(UnitId, u64)> {
+        let settles = self.settles_of(operation);
+        let numbers =
+            settles.iter().map(|settle| settle.pointer.find(response_body).and_then(serde_json::Value::as_u64));
+        meter::by_unit(settles, numbers.map(|number| meter::cost_of(number.map(Found::Whole))))
+    }
+
+    /// A meter to feed a response with these headers to; `None` if it states no cost.
+    pub fn response_meter(&self, operation: OperationId, headers: &HeaderMap) -> Option<ResponseMeter> {
+        let settles = &self.plans.get(operation.index())?.settles;
+        if settles.is_empty() {
+            return None;
+        }
+        ResponseMeter::new(Arc::clone(settles), headers)
+    }
+}
+
+/// Whether a body is encoded so that its bytes are not what they mean.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(http::header::CONTENT_ENCODING).iter();
+    encodings.into_iter().any(|value| !matches!(value.as_bytes(), b"" | b"identity"))
+}
+
+fn refuse_method_override(headers: &HeaderMap, method: &str) -> Result<(), BadRequest> {
+    for name in METHOD_OVERRIDES {
+        if headers.get_all(name).iter().any(|value| value.as_bytes() != method.as_bytes()) {
+            let message = format!("expected the request to be sent with the method it means, not {method}");
+            return Err(BadRequest::at(format!("header {name}"), message));
+        }
+    }
+    Ok(())
+}

@@ -7,13 +7,18 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRequest {
     place: Cow<'static, str>,
-    message: Cow<'static, str>,
+    message: String,
 }
 
 impl BadRequest {
     /// A complaint about a place.
     pub(crate) fn at(place: impl Into<Cow<'static, str>>, message: impl Into<String>) -> BadRequest {
-        BadRequest { place: place.into(), message: Cow::Owned(message.into()) }
+        BadRequest { place: place.into(), message: message.into() }
+    }
+
+    /// The same complaint, with the name of the attribute it is about.
+    pub(crate) fn about_attribute(self, attribute: &str) -> BadRequest {
+        BadRequest { message: format!("{} for attribute `{attribute}`", self.message), ..self }
     }
 
     /// The part of the request: `path`, `query`, `header x-api-key`, `body` …

@@ -1,6 +1,7 @@
 //! What an operator wrote about requests, before names are settled: the input of [`Intake::build`](super::Intake::build).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::host::HostPattern;
 use super::json::Pointer;
@@ -129,8 +130,8 @@ impl RouteDraft {
     }
 }
 
-/// Where tokens are and when their claims count.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where tokens are and when their claims count. Its debug form leaves the secrets out.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct JwtDraft {
     /// Headers, query parameters or `bearer`, with or without `Bearer ` before the token; the first present wins.
     pub from: Vec<From>,
@@ -138,6 +139,16 @@ pub struct JwtDraft {
     pub upstream_verifies: bool,
     /// HS256 secrets, by attribute and value. Claims of a request that has one count only if the token verifies.
     pub secrets: BTreeMap<(String, String), String>,
+}
+
+impl fmt::Debug for JwtDraft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtDraft")
+            .field("from", &self.from)
+            .field("upstream_verifies", &self.upstream_verifies)
+            .field("secrets", &self.secrets.keys())
+            .finish()
+    }
 }
 
 /// A cost that the request's body states.

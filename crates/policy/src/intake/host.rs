@@ -112,7 +112,8 @@ pub(crate) fn canonical(host: &str) -> Result<String, BadRequest> {
         return bad("expected a port number after the colon");
     }
     let name = name.strip_suffix('.').unwrap_or(name);
-    let is_name = name.starts_with('[') || name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_host_byte));
+    let is_name =
+        name.starts_with('[') || name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_host_byte));
     if name.is_empty() || name.len() > MAX_HOST_BYTES || !is_name {
         return bad("expected a host name of letters, digits, `-`, `_` and dots");
     }

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 /// Deepest pointer. Nobody addresses deeper, and the search recurses once a level.
 const MAX_POINTER_TOKENS: usize = 32;
@@ -29,11 +30,24 @@ impl Pointer {
             return Err(format!("JSON pointer `{text}` must be empty or start with `/`"));
         };
         let tokens = rest.split('/').map(unescape).collect::<Option<Box<[_]>>>();
-        let tokens = tokens.ok_or_else(|| format!("JSON pointer `{text}`: `~` is written `~0`, `/` is written `~1`"))?;
+        let tokens =
+            tokens.ok_or_else(|| format!("JSON pointer `{text}`: `~` is written `~0`, `/` is written `~1`"))?;
         if tokens.len() > MAX_POINTER_TOKENS {
             return Err(format!("JSON pointer `{text}` is deeper than {MAX_POINTER_TOKENS} levels"));
         }
         Ok(Pointer { tokens })
+    }
+
+    /// What it points to in a tree.
+    pub(crate) fn find<'v>(&self, tree: &'v Value) -> Option<&'v Value> {
+        self.tokens.iter().try_fold(tree, |value, token| match value {
+            Value::Object(members) => members.get(&**token),
+            Value::Array(elements) => {
+                let index = token.parse().ok().filter(|index| is_index(token, *index))?;
+                elements.get(usize::try_from(index).ok()?)
+            }
+            _ => None,
+        })
     }
 
     /// The pointer to a member of the outermost object, whatever its name.
@@ -93,19 +107,10 @@ impl Found {
 /// The text is not JSON, or a member that is looked up occurs twice.
 pub(crate) fn look_up(text: &[u8], pointers: &[&Pointer]) -> Result<Vec<Option<Found>>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let found = look_up_next(&mut reader, pointers)?;
-    reader.end()?;
-    Ok(found)
-}
-
-/// The same for the next JSON text of several.
-pub(crate) fn look_up_next<'j, R: serde_json::de::Read<'j>>(
-    reader: &mut serde_json::Deserializer<R>,
-    pointers: &[&Pointer],
-) -> Result<Vec<Option<Found>>, serde_json::Error> {
     let mut found = vec![None; pointers.len()];
     let open = (0..pointers.len()).collect();
-    Search { pointers, open, depth: 0, found: &mut found }.deserialize(reader)?;
+    Search { pointers, open, depth: 0, found: &mut found }.deserialize(&mut reader)?;
+    reader.end()?;
     Ok(found)
 }
 

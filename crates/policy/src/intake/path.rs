@@ -66,8 +66,13 @@ impl<'t> Target<'t> {
         let Some(path) = path.strip_prefix('/') else {
             return Err(BadRequest::at("path", "expected a path that starts with `/`"));
         };
-        let mut read =
-            Target { path, query, canonical: String::with_capacity(target.len() + 1), segments: Vec::new(), flaw: None };
+        let mut read = Target {
+            path,
+            query,
+            canonical: String::with_capacity(target.len() + 1),
+            segments: Vec::new(),
+            flaw: None,
+        };
         read.flaw = read.read_segments().err();
         Ok(read)
     }

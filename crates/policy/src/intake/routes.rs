@@ -4,6 +4,7 @@
 //! back, so the most specific route that fits wins, whatever the order they were written in. The search visits each
 //! node of the tree at most once. Literals are compared decoded, so no spelling of one escapes its route.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
@@ -16,11 +17,16 @@ use super::path::{self, MAX_SEGMENTS, Plus, Target};
 /// Most routes of one policy, its bases multiplied in: the largest known API has 1,100 operations.
 const MAX_ROUTES: usize = 100_000;
 
+/// The methods of RFC 9110 and RFC 5789, without HEAD, which counts as GET.
+const REGISTERED: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+
 /// All routes of one policy.
 #[derive(Debug)]
 pub(crate) struct Routes {
     nodes: Vec<Node>,
     shapes: Vec<Shape>,
+    /// The methods that routes name.
+    methods: BTreeSet<Box<str>>,
 }
 
 /// The routes that share the segments up to here.
@@ -57,6 +63,13 @@ pub(crate) struct Shape {
     pub(crate) tail: Option<(Box<str>, usize)>,
 }
 
+impl Shape {
+    /// Whether it has a parameter or a tail of that name.
+    pub(crate) fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.iter().chain(&self.tail).any(|(known, _)| **known == *name)
+    }
+}
+
 /// A template's segment.
 #[derive(Debug, PartialEq, Eq)]
 enum Piece {
@@ -76,7 +89,7 @@ impl Routes {
         drafts: &[RouteDraft],
         operation: impl Fn(&str) -> Option<OperationId>,
     ) -> Result<Routes, String> {
-        let mut routes = Routes { nodes: vec![Node::default()], shapes: Vec::new() };
+        let mut routes = Routes { nodes: vec![Node::default()], shapes: Vec::new(), methods: BTreeSet::new() };
         let no_base = [String::new()];
         let bases = if bases.is_empty() { &no_base } else { bases };
         if drafts.len().saturating_mul(bases.len()) > MAX_ROUTES {
@@ -99,6 +112,7 @@ impl Routes {
     fn insert(&mut self, base: &str, draft: &RouteDraft, operation: OperationId) -> Result<(), String> {
         let method = method_of(&draft.method)?;
         let pieces = pieces_of(base, &draft.template)?;
+        self.methods.extend(method.as_ref().map(|method| method.as_str().into()));
         let mut shape = Shape { operation, parameters: Vec::new(), tail: None };
         let mut node = 0;
         for (index, piece) in pieces.into_iter().enumerate() {
@@ -157,10 +171,14 @@ impl Routes {
         self.shapes.iter()
     }
 
-    /// The names of all methods that routes name.
-    pub(crate) fn methods(&self) -> BTreeSet<&str> {
-        let named = self.nodes.iter().flat_map(|node| node.here.named.iter().chain(&node.tail.named));
-        named.map(|(method, _)| method.as_str()).collect()
+    /// The value of the attribute `method`: a registered method or one that a route names, and `OTHER` for the rest, so
+    /// that nobody gets counters of his own by inventing methods.
+    pub(crate) fn method_name(&self, method: &Method) -> Cow<'static, str> {
+        match REGISTERED.into_iter().find(|known| *known == method.as_str()) {
+            Some(registered) => Cow::Borrowed(registered),
+            None if self.methods.contains(method.as_str()) => Cow::Owned(method.as_str().to_owned()),
+            None => Cow::Borrowed("OTHER"),
+        }
     }
 
     /// The shape that method and path lead to; `None` if no route fits.

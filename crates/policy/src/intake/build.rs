@@ -1,0 +1,229 @@
+//! From a draft to an intake: every name settled, and for each operation what must be read for it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use tidegate_core::{AttributeId, Cost, Limit, OperationId, Policy, UnitId};
+
+use super::draft::{AttributeDraft, From, IntakeDraft, JwtDraft};
+use super::json::Pointer;
+use super::jwt::{Claims, Secret, Secrets};
+use super::meter::Settle;
+use super::routes::{Routes, Shape};
+use super::sources::{Attribute, Inputs};
+use super::{CostOf, Intake, Plan, Tokens};
+
+/// Why an intake cannot be built from a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntakeError {
+    message: String,
+}
+
+impl fmt::Display for IntakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for IntakeError {}
+
+impl Intake {
+    /// Builds the intake that goes with `policy`.
+    ///
+    /// # Errors
+    ///
+    /// The first thing in the draft that does not fit together or does not fit the policy.
+    pub fn build(draft: &IntakeDraft, policy: &Policy) -> Result<Intake, IntakeError> {
+        let builder = Builder { draft, policy, inputs: Inputs::default() };
+        builder.build().map_err(|message| IntakeError { message })
+    }
+}
+
+/// A draft with its names being settled.
+struct Builder<'b> {
+    draft: &'b IntakeDraft,
+    policy: &'b Policy,
+    inputs: Inputs,
+}
+
+impl Builder<'_> {
+    fn build(mut self) -> Result<Intake, String> {
+        let draft = self.draft;
+        let routes = Routes::build(&draft.bases, &draft.routes, |name| self.policy.operation_named(name))?;
+        let mut attributes = Vec::new();
+        for attribute in &draft.attributes {
+            attributes.push(self.attribute(attribute, &routes)?);
+        }
+        attributes.sort_by_key(Attribute::is_claimed);
+        let tokens = draft.jwt.as_ref().map(|jwt| self.tokens(jwt, &attributes)).transpose()?;
+        if tokens.is_none() && attributes.iter().any(Attribute::is_claimed) {
+            return Err("a `jwt:` source needs to know where tokens are, which `[jwt]` says".to_owned());
+        }
+        let plans = self.plans(&routes, &attributes, tokens.as_ref())?;
+        let costs = self.costs()?.list.into_iter().map(|(cost, _)| cost).collect();
+        Ok(Intake {
+            routes,
+            default_operation: self.policy.default_operation(),
+            inputs: self.inputs,
+            attributes,
+            tokens,
+            plans,
+            costs,
+        })
+    }
+
+    fn attribute(&mut self, draft: &AttributeDraft, routes: &Routes) -> Result<Attribute, String> {
+        let named = |problem: String| format!("attribute `{}`: {problem}", draft.name);
+        let id = self.attribute_id(&draft.name)?;
+        if matches!(id, AttributeId::OPERATION | AttributeId::METHOD | AttributeId::CLASS) {
+            return Err(named("it follows from the route and has no sources".to_owned()));
+        }
+        if self.draft.attributes.iter().filter(|other| other.name == draft.name).count() > 1 {
+            return Err(named("it occurs twice".to_owned()));
+        }
+        for from in draft.sources.iter().flat_map(|source| &source.from) {
+            if let From::Path(name) = from
+                && !routes.shapes().any(|shape| shape.has_parameter(name))
+            {
+                return Err(named(format!("no route has a parameter `{name}`")));
+            }
+        }
+        let sources = draft.sources.iter().map(|source| self.inputs.source(source)).collect::<Result<_, _>>();
+        Ok(Attribute { id, sources: sources.map_err(named)? })
+    }
+
+    fn tokens(&mut self, draft: &JwtDraft, attributes: &[Attribute]) -> Result<Tokens, String> {
+        let mut places = Vec::new();
+        for from in &draft.from {
+            if !matches!(from, From::Header(_) | From::Query(_) | From::Bearer) {
+                return Err("a token comes from a header, a query parameter or `bearer`".to_owned());
+            }
+            places.push(self.inputs.place(from)?);
+        }
+        let mut secrets: BTreeMap<AttributeId, HashMap<Box<str>, Secret>> = BTreeMap::new();
+        for ((attribute, value), secret) in &draft.secrets {
+            let id = self.attribute_id(attribute)?;
+            if attributes.iter().any(|known| known.id == id && known.is_claimed()) {
+                return Err(format!("attribute `{attribute}` selects the secret of tokens and cannot come from one"));
+            }
+            let secret = Secret::new(secret).ok_or_else(|| format!("the secret of {attribute} `{value}` is empty"))?;
+            secrets.entry(id).or_default().insert(value.as_str().into(), secret);
+        }
+        Ok(Tokens {
+            places,
+            upstream_verifies: draft.upstream_verifies,
+            secrets: secrets.into_iter().collect::<Secrets>(),
+            claims: Claims::named(self.inputs.claims.iter().map(|claim| &**claim)),
+        })
+    }
+
+    /// What is read for each operation.
+    fn plans(&self, routes: &Routes, attributes: &[Attribute], tokens: Option<&Tokens>) -> Result<Vec<Plan>, String> {
+        let mut shapes: HashMap<OperationId, Vec<&Shape>> = HashMap::new();
+        for shape in routes.shapes() {
+            shapes.entry(shape.operation).or_default().push(shape);
+        }
+        let costs = self.costs()?;
+        let settles = self.settles()?;
+        let mut shared: HashMap<Vec<usize>, Arc<[Settle]>> = HashMap::new();
+        let mut plans = Vec::new();
+        for about in self.policy.operations() {
+            let operation = self.operation(about.name())?;
+            let units: BTreeSet<UnitId> = self.policy.limits_on(operation).map(Limit::unit).collect();
+            let shapes = shapes.get(&operation).map_or(&[][..], Vec::as_slice);
+            let costs = costs.indices(operation, |cost| units.contains(&cost.unit));
+            let settled: BTreeSet<UnitId> = self.policy.limits_on(operation).filter_map(settled_unit).collect();
+            let indices = settles.indices(operation, |settle| settled.contains(&settle.unit));
+            let settles = shared
+                .entry(indices)
+                .or_insert_with_key(|indices| indices.iter().map(|index| settles.list[*index].0.clone()).collect());
+            let needs_body = !costs.is_empty() || self.attributes_need_body(operation, shapes, attributes, tokens);
+            plans.push(Plan { needs_body, costs, settles: Arc::clone(settles) });
+        }
+        Ok(plans)
+    }
+
+    /// Whether the body can hold the value of an attribute that the limits on an operation depend on.
+    fn attributes_need_body(
+        &self,
+        operation: OperationId,
+        shapes: &[&Shape],
+        attributes: &[Attribute],
+        tokens: Option<&Tokens>,
+    ) -> bool {
+        // What no route leads to can still be the default operation, without parameters.
+        let is_routed = !shapes.is_empty() && operation != self.policy.default_operation();
+        let is_certain = |name: &str| is_routed && shapes.iter().all(|shape| shape.has_parameter(name));
+        let is_read = |attribute: &Attribute| self.policy.reads(operation, attribute.id);
+        let selects_secret = |id: AttributeId| {
+            let selects = tokens.is_some_and(|tokens| tokens.secrets.iter().any(|(selecting, _)| *selecting == id));
+            selects && attributes.iter().any(|attribute| attribute.is_claimed() && is_read(attribute))
+        };
+        let mut in_body = attributes.iter().filter(|attribute| attribute.is_in_body());
+        in_body
+            .any(|attribute| (is_read(attribute) || selects_secret(attribute.id)) && attribute.needs_body(is_certain))
+    }
+
+    fn costs(&self) -> Result<Stated<CostOf>, String> {
+        let mut costs = Stated { list: Vec::new() };
+        for draft in &self.draft.costs {
+            let unit = self.unit(&draft.unit)?;
+            let on = self.operations(&draft.on)?;
+            let is_again = |(cost, earlier): &(CostOf, Option<BTreeSet<OperationId>>)| {
+                cost.unit == unit && earlier.iter().flatten().any(|operation| on.contains(operation))
+            };
+            if costs.list.iter().any(is_again) {
+                return Err(format!("the cost in `{}` of one operation is stated twice", draft.unit));
+            }
+            costs.list.push((CostOf { unit, pointer: Pointer::parse(&draft.length_of)? }, Some(on)));
+        }
+        Ok(costs)
+    }
+
+    fn settles(&self) -> Result<Stated<Settle>, String> {
+        let mut settles = Stated { list: Vec::new() };
+        for draft in &self.draft.settles {
+            let settle = Settle { unit: self.unit(&draft.unit)?, pointer: Pointer::parse(&draft.pointer)? };
+            let on = draft.on.as_ref().map(|on| self.operations(on)).transpose()?;
+            settles.list.push((settle, on));
+        }
+        Ok(settles)
+    }
+
+    fn attribute_id(&self, name: &str) -> Result<AttributeId, String> {
+        self.policy.attribute(name).ok_or_else(|| format!("no attribute is called `{name}`"))
+    }
+
+    fn unit(&self, name: &str) -> Result<UnitId, String> {
+        self.policy.unit(name).ok_or_else(|| format!("no unit is called `{name}`"))
+    }
+
+    fn operation(&self, name: &str) -> Result<OperationId, String> {
+        self.policy.operation_named(name).ok_or_else(|| format!("no operation is called `{name}`"))
+    }
+
+    fn operations(&self, names: &[String]) -> Result<BTreeSet<OperationId>, String> {
+        names.iter().map(|name| self.operation(name)).collect()
+    }
+}
+
+/// Costs, each with the operations that it is read for; `None` for all.
+struct Stated<T> {
+    list: Vec<(T, Option<BTreeSet<OperationId>>)>,
+}
+
+impl<T> Stated<T> {
+    /// The places of those that are read for an operation and that `counts`.
+    fn indices(&self, operation: OperationId, counts: impl Fn(&T) -> bool) -> Vec<usize> {
+        let is_read = |(stated, on): &(T, Option<BTreeSet<OperationId>>)| {
+            on.as_ref().is_none_or(|on| on.contains(&operation)) && counts(stated)
+        };
+        (0..self.list.len()).filter(|index| is_read(&self.list[*index])).collect()
+    }
+}
+
+/// The unit of a limit whose cost is known only afterwards.
+fn settled_unit(limit: &Limit) -> Option<UnitId> {
+    (limit.cost() == Cost::Settled).then(|| limit.unit())
+}

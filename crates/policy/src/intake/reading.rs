@@ -1,0 +1,266 @@
+//! One request read: every header, parameter and pointer that some attribute may need, each at most once.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use http::HeaderMap;
+use tidegate_core::bounds;
+
+use super::bad_request::BadRequest;
+use super::json::{self, Found, Pointer};
+use super::jwt;
+use super::path::{self, Plus};
+use super::routes::Shape;
+use super::sources::{Inputs, Place, Source};
+use super::{Asked, Route, host, is_compressed};
+
+/// Most parameters of a query. Above it nobody can tell which of them the upstream still sees.
+const MAX_QUERY_PARAMETERS: usize = 256;
+
+/// A request, read as far as the intake's inputs go.
+#[derive(Debug)]
+pub(crate) struct Reading<'r> {
+    inputs: &'r Inputs,
+    headers: Vec<Option<&'r str>>,
+    queries: Vec<Option<String>>,
+    parameters: Option<(&'r Route, &'r Shape)>,
+    host: Option<String>,
+    body: Body<'r>,
+    /// Claims that count; none until the token is looked at.
+    pub(crate) claims: Vec<Option<Found>>,
+}
+
+/// The body, looked at when first asked for.
+#[derive(Debug)]
+struct Body<'r> {
+    bytes: Option<&'r [u8]>,
+    headers: &'r HeaderMap,
+    pointers: Vec<&'r Pointer>,
+    found: OnceCell<Result<Vec<Option<Found>>, Unread>>,
+}
+
+/// Why a body cannot be looked at.
+#[derive(Clone, Debug)]
+enum Unread {
+    /// It is compressed, or states something twice: the upstream may read what we cannot.
+    Refused(BadRequest),
+    /// It is not JSON; `is_promised` if its type says it were.
+    NotJson { is_promised: bool },
+}
+
+impl<'r> Reading<'r> {
+    /// Reads a request.
+    ///
+    /// # Errors
+    ///
+    /// A header or parameter that an attribute comes from occurs twice or has no clean text; or the host is not one.
+    pub(crate) fn of(
+        inputs: &'r Inputs,
+        bodies: &[&'r Pointer],
+        route: &'r Route,
+        shape: Option<&'r Shape>,
+        asked: &Asked<'r>,
+    ) -> Result<Reading<'r>, BadRequest> {
+        let headers = inputs.headers.iter().map(|name| one_header(asked.headers, name)).collect::<Result<_, _>>()?;
+        let pointers = inputs.bodies.iter().chain(bodies.iter().copied()).collect();
+        let body = Body { bytes: asked.body, headers: asked.headers, pointers, found: OnceCell::new() };
+        let host = asked.host.filter(|host| inputs.reads_host && !host.is_empty()).map(host::canonical);
+        Ok(Reading {
+            inputs,
+            headers,
+            queries: read_query(route.query(), &inputs.queries)?,
+            parameters: shape.map(|shape| (route, shape)),
+            host: host.transpose()?,
+            body,
+            claims: Vec::new(),
+        })
+    }
+
+    /// The value that a source gives: of its first place that is present, through its map.
+    ///
+    /// # Errors
+    ///
+    /// The value is no clean text, or too long.
+    pub(crate) fn value(&self, source: &Source) -> Result<Option<String>, BadRequest> {
+        for place in &source.places {
+            if let Some(value) = self.present(place)? {
+                check_value(&value, || self.shown(place))?;
+                return Ok(source.mapped(&value));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is at a place; nothing is as good as an empty text.
+    pub(crate) fn present(&self, place: &Place) -> Result<Option<Cow<'_, str>>, BadRequest> {
+        let value = match place {
+            Place::Header(index) => self.headers[*index].map(Cow::Borrowed),
+            Place::Query(index) => self.queries[*index].as_deref().map(Cow::Borrowed),
+            Place::Path(name) => self.parameters.and_then(|(route, shape)| route.parameter_in(shape, name)),
+            Place::Bearer(index) => match self.headers[*index] {
+                Some(header) => bearer(header)?.map(Cow::Borrowed),
+                None => None,
+            },
+            Place::Claim(index) => {
+                self.claims.get(*index).cloned().flatten().and_then(Found::into_text).map(Cow::Owned)
+            }
+            Place::Host(pattern) => self.host.as_deref().and_then(|host| pattern.value(host)).map(Cow::Borrowed),
+            Place::Body(index) => self.body.attribute(*index)?.map(Cow::Owned),
+            Place::Constant(value) => Some(Cow::Owned(value.to_string())),
+        };
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// A token, without `Bearer ` before it.
+    pub(crate) fn token(&self, places: &[Place]) -> Result<Option<Cow<'_, str>>, BadRequest> {
+        for place in places {
+            let Some(text) = self.present(place)? else { continue };
+            let token = match strip_scheme(&text) {
+                Some(token) => Cow::Owned(token.to_owned()),
+                None => text,
+            };
+            if token.len() > jwt::MAX_TOKEN_BYTES {
+                let message =
+                    format!("expected a token of at most {} bytes, found {}", jwt::MAX_TOKEN_BYTES, token.len());
+                return Err(BadRequest::at(self.shown(place), message));
+            }
+            return Ok(Some(token).filter(|token| !token.is_empty()));
+        }
+        Ok(None)
+    }
+
+    /// The length of the array at the pointer `index` of those that were passed; one if there is none.
+    pub(crate) fn array_length(&self, index: usize) -> Result<u64, BadRequest> {
+        match self.body.found() {
+            Ok(found) => match found.get(self.inputs.bodies.len() + index) {
+                Some(Some(Found::Array(length))) => Ok((*length).min(bounds::MAX_AMOUNT)),
+                _ => Ok(1),
+            },
+            Err(Unread::NotJson { .. }) => Ok(1),
+            Err(Unread::Refused(problem)) => Err(problem.clone()),
+        }
+    }
+
+    fn shown(&self, place: &Place) -> String {
+        match place {
+            Place::Header(index) | Place::Bearer(index) => format!("header {}", self.inputs.headers[*index]),
+            Place::Query(index) => format!("query {}", self.inputs.queries[*index]),
+            Place::Path(name) => format!("path {name}"),
+            Place::Claim(index) => format!("claim {}", self.inputs.claims[*index]),
+            Place::Host(_) => "host".to_owned(),
+            Place::Body(_) => "body".to_owned(),
+            Place::Constant(_) => "constant".to_owned(),
+        }
+    }
+}
+
+impl Body<'_> {
+    fn found(&self) -> Result<&Vec<Option<Found>>, &Unread> {
+        self.found.get_or_init(|| self.look()).as_ref()
+    }
+
+    fn look(&self) -> Result<Vec<Option<Found>>, Unread> {
+        let bytes = match self.bytes {
+            Some(bytes) if !bytes.is_empty() => bytes,
+            _ => return Ok(vec![None; self.pointers.len()]),
+        };
+        if is_compressed(self.headers) {
+            let message = "expected no content-encoding: limits of this operation count by the body";
+            return Err(Unread::Refused(BadRequest::at("header content-encoding", message)));
+        }
+        json::look_up(bytes, &self.pointers).map_err(|error| match error.is_data() {
+            true => Unread::Refused(BadRequest::at("body", error.to_string())),
+            false => Unread::NotJson { is_promised: promises_json(self.headers) },
+        })
+    }
+
+    /// The value at a pointer. A body that is not JSON has none, unless it was sent as JSON.
+    fn attribute(&self, index: usize) -> Result<Option<String>, BadRequest> {
+        match self.found() {
+            Ok(found) => Ok(found.get(index).cloned().flatten().and_then(Found::into_text)),
+            Err(Unread::NotJson { is_promised: false }) => Ok(None),
+            Err(Unread::NotJson { is_promised: true }) => {
+                Err(BadRequest::at("body", "expected JSON, as its type says"))
+            }
+            Err(Unread::Refused(problem)) => Err(problem.clone()),
+        }
+    }
+}
+
+/// Whether a body is meant as JSON: its type says so, or says nothing.
+fn promises_json(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(http::header::CONTENT_TYPE) else { return true };
+    let lower = content_type.as_bytes().to_ascii_lowercase();
+    lower.windows(4).any(|window| window == b"json")
+}
+
+/// The clean text of a header that may occur once.
+fn one_header<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> Result<Option<&'h str>, BadRequest> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let bad = |message: &str| Err(BadRequest::at(format!("header {name}"), message));
+    if values.next().is_some() {
+        return bad("expected once, found twice or more");
+    }
+    match std::str::from_utf8(value.as_bytes()).map(|text| text.trim_matches([' ', '\t'])) {
+        Ok(text) if !text.chars().any(char::is_control) => Ok(Some(text)),
+        _ => bad("expected visible characters"),
+    }
+}
+
+/// The decoded values of the query parameters that are used.
+fn read_query(query: Option<&str>, names: &[Box<str>]) -> Result<Vec<Option<String>>, BadRequest> {
+    let mut values = vec![None; names.len()];
+    let Some(query) = query.filter(|_| !names.is_empty()) else { return Ok(values) };
+    for (count, pair) in query.split('&').enumerate() {
+        if count == MAX_QUERY_PARAMETERS {
+            return Err(BadRequest::at("query", format!("expected at most {MAX_QUERY_PARAMETERS} parameters")));
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(index) = names.iter().position(|known| is_spelling_of(name, known)) else { continue };
+        let bad = |message: &str| Err(BadRequest::at(format!("query {}", names[index]), message));
+        match path::percent_decode(value, Plus::IsSpace) {
+            _ if values[index].is_some() => return bad("expected once, found twice or more"),
+            Some(value) if !value.chars().any(char::is_control) => values[index] = Some(value),
+            Some(_) => return bad("expected visible characters"),
+            None => return bad("expected UTF-8 with whole `%XX`"),
+        }
+    }
+    Ok(values)
+}
+
+/// Whether a raw parameter name decodes to `known`.
+fn is_spelling_of(raw: &str, known: &str) -> bool {
+    if !raw.contains(['%', '+']) {
+        return raw == known;
+    }
+    path::percent_decode(raw, Plus::IsSpace).is_some_and(|name| name == known)
+}
+
+/// The token of `Bearer TOKEN`; nothing for another scheme.
+fn bearer(header: &str) -> Result<Option<&str>, BadRequest> {
+    match strip_scheme(header) {
+        Some(token) if token.contains([' ', '\t', ',']) => {
+            Err(BadRequest::at("header authorization", "expected one token after `Bearer`"))
+        }
+        token => Ok(token),
+    }
+}
+
+/// What follows the scheme `Bearer`, in any case.
+fn strip_scheme(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_at_checked("bearer".len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer") && (rest.is_empty() || rest.starts_with([' ', '\t']));
+    is_bearer.then(|| rest.trim_matches([' ', '\t']))
+}
+
+fn check_value(value: &str, place: impl Fn() -> String) -> Result<(), BadRequest> {
+    if value.len() > bounds::MAX_ATTRIBUTE_BYTES {
+        let most = bounds::MAX_ATTRIBUTE_BYTES;
+        return Err(BadRequest::at(place(), format!("expected at most {most} bytes, found {}", value.len())));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(BadRequest::at(place(), "expected visible characters"));
+    }
+    Ok(())
+}

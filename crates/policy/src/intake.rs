@@ -123,6 +123,11 @@ impl Intake {
         self.plans.get(operation.index()).is_some_and(|plan| plan.needs_body)
     }
 
+    /// Whether an attribute may come from the header of that name.
+    pub fn reads_header(&self, name: &http::HeaderName) -> bool {
+        self.inputs.headers.contains(name)
+    }
+
     /// Whether the response states a cost of this operation.
     pub fn settles(&self, operation: OperationId) -> bool {
         !self.settles_of(operation).is_empty()

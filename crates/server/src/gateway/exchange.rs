@@ -1,0 +1,352 @@
+//! One request: understood, decided, and answered: by the upstream if it is admitted, else here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tidegate_core::Purpose;
+use tidegate_dialect::Fields;
+use tidegate_limiter::Clock;
+use tidegate_policy::{Asked, BadRequest, Route};
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
+
+use super::body::{Arrival, Download, Upload};
+use super::fault::{Fault, bad};
+use super::fields::{self, Origin};
+use super::guard::{MAX_HEADERS, MAX_TARGET_BYTES};
+use super::hold::Hold;
+use super::stage::StageReader;
+use super::upstream::Upstream;
+use super::wire::{Answer, Call, UnderWay, Wire};
+use super::{Gateway, HELD_BLOCK_BYTES, echo, host, respond, tunnel};
+use crate::Surface;
+
+/// The version of HTTP that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// HTTP/1.1 or HTTP/1.0.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// A client, for as long as its connection lasts.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) wire: Arc<Wire>,
+    pub(super) address: SocketAddr,
+    pub(super) version: Version,
+    pub(super) stage: StageReader,
+}
+
+/// What becomes of a request.
+enum Ruling<'g> {
+    /// It goes to the upstream.
+    Forward(Pass<'g>),
+    /// It is answered here.
+    Answer(Fields),
+}
+
+/// What an admitted request takes along.
+struct Pass<'g> {
+    route: Route,
+    /// The authority that was asked for.
+    authority: String,
+    fields: Fields,
+    hold: Hold,
+    /// The body, if the policy read it, and the room it takes.
+    gathered: Option<(Bytes, SemaphorePermit<'g>)>,
+}
+
+impl Client {
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Download> {
+        let under_way = UnderWay::on(&self.wire);
+        let response = match self.wire.call() {
+            Call::Refused(fault) => {
+                let mut response = respond::faulty(&fault);
+                respond::close(&mut response);
+                response
+            }
+            Call::Request => self.exchange(request, false).await,
+            Call::Upgrade => {
+                let response = self.exchange(request, true).await;
+                let is_granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                self.wire.answer(if is_granted { Answer::Granted } else { Answer::Declined });
+                response
+            }
+        };
+        self.gateway.engine.metrics().answered(Surface::Gateway, response.status().as_u16());
+        response.map(|body| body.keeping(under_way))
+    }
+
+    async fn exchange(&self, mut request: Request<Incoming>, asks_to_upgrade: bool) -> Response<Download> {
+        match self.rule(&mut request).await {
+            Ok(Ruling::Forward(pass)) => match self.forward(request, pass, asks_to_upgrade).await {
+                Ok(response) => response,
+                Err(fault) => {
+                    tracing::debug!(%fault, "not answered by the upstream");
+                    self.failed(&fault)
+                }
+            },
+            Ok(Ruling::Answer(fields)) => self.dismiss(request, respond::spelled(fields)),
+            Err(fault) => self.dismiss(request, respond::faulty(&fault)),
+        }
+    }
+
+    /// Understands a request and decides it. Nothing is forwarded before (I19).
+    async fn rule(&self, request: &mut Request<Incoming>) -> Result<Ruling<'_>, Fault> {
+        let api = &self.gateway.engine.api;
+        self.check(request)?;
+        let authority = authority(request)?;
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let route = api.intake.route(request.method(), target)?;
+        let gathered = match api.intake.needs_body(route.operation()) {
+            true => Some(self.gather(request).await?),
+            false => None,
+        };
+        let body = gathered.as_ref().map(|(body, _)| &**body);
+        let host = host::canonical_host(&authority);
+        let asked = Asked { host: Some(&host), headers: request.headers(), body };
+        let (fields, hold) = self.decide(&route, &asked)?;
+        Ok(match hold {
+            Some(hold) => Ruling::Forward(Pass { route, authority, fields, hold, gathered }),
+            None => Ruling::Answer(fields),
+        })
+    }
+
+    /// Bounds that hold for either version; the guard has checked HTTP/1 already.
+    fn check(&self, request: &Request<Incoming>) -> Result<(), Fault> {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(Fault::new(405, "method", "this method is not served"));
+        }
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
+            return Err(Fault::new(414, "path", "target longer than 16 KiB"));
+        }
+        if request.headers().len() > MAX_HEADERS {
+            return Err(Fault::new(431, "head", "more than 100 header lines"));
+        }
+        if request.body().size_hint().lower() > self.gateway.options.bounds.body_bytes {
+            return Err(Fault::new(413, "body", "longer than this gateway takes"));
+        }
+        Ok(())
+    }
+
+    /// The whole body, for a policy that reads it.
+    async fn gather(&self, request: &mut Request<Incoming>) -> Result<(Bytes, SemaphorePermit<'_>), Fault> {
+        let bound = self.gateway.options.bounds.read_body_bytes;
+        let too_long = || Fault::new(413, "body", "longer than a body that the policy reads may be");
+        let hint = request.body().size_hint();
+        if hint.lower() > bound as u64 {
+            return Err(too_long());
+        }
+        let expected = hint.exact().and_then(|length| usize::try_from(length).ok()).unwrap_or(bound);
+        let blocks = u32::try_from(expected.div_ceil(HELD_BLOCK_BYTES)).unwrap_or(u32::MAX);
+        let full = |_| Fault::new(503, "body", "too many bodies are being read; try again");
+        let room = self.gateway.held.try_acquire_many(blocks).map_err(full)?;
+        let mut gathered = BytesMut::with_capacity(hint.exact().map_or(0, |_| expected));
+        loop {
+            let next = timeout(self.gateway.options.timeouts.body, request.body_mut().frame());
+            let late = |_| Fault::new(408, "body", "the rest did not arrive in time");
+            match next.await.map_err(late)? {
+                None => return Ok((gathered.freeze(), room)),
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    if gathered.len() + data.len() > bound {
+                        return Err(too_long());
+                    }
+                    gathered.extend_from_slice(&data);
+                }
+                Some(Err(_)) => return Err(self.wire.broken().cloned().unwrap_or(bad("body", "broke off"))),
+            }
+        }
+    }
+
+    /// Asks the limiter. With a hold, the request is to be forwarded.
+    fn decide(&self, route: &Route, asked: &Asked<'_>) -> Result<(Fields, Option<Hold>), Fault> {
+        let engine = &self.gateway.engine;
+        let (api, limiter) = (&engine.api, &engine.limiter);
+        let facts = api.intake.extract(&api.policy, route, asked, limiter.clock().now())?;
+        let malformed = |error: tidegate_core::DemandError| Fault {
+            status: 400,
+            place: "attributes".into(),
+            message: error.to_string().into(),
+        };
+        let mut builder = facts.demand(&api.policy).map_err(malformed)?;
+        let demand = builder.set_purpose(Purpose::Hold).build();
+        let decision = engine.check(&demand);
+        let hold = Hold::new(engine, limiter.receipt(&decision));
+        let fields = api.dialect.render(&decision);
+        if !decision.is_admitted() {
+            return Ok((fields, None));
+        }
+        let operation = api.policy.operation(route.operation()).name();
+        let Some(inspection) = api.dialect.inspection().filter(|inspection| inspection.operation() == operation) else {
+            return Ok((fields, Some(hold)));
+        };
+        let query = route.target().split_once('?').map_or("", |(_, query)| query);
+        let mut shown = inspection.answer(&api.policy, &builder, query, |peek| limiter.check(peek));
+        for (name, value) in fields.headers {
+            if shown.header(&name).is_none() {
+                shown.headers.push((name, value));
+            }
+        }
+        Ok((shown, None))
+    }
+
+    /// Sends an admitted request to the upstream, and its answer back.
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        mut pass: Pass<'_>,
+        asks_to_upgrade: bool,
+    ) -> Result<Response<Download>, Fault> {
+        let Some(upstream) = &self.gateway.upstream else {
+            let mut response = self.echo(request, &pass).await?;
+            respond::add(&pass.fields, response.headers_mut());
+            return Ok(response.map(|body| body.holding(pass.hold)));
+        };
+        let (mut parts, body) = request.into_parts();
+        let client = parts.extensions.remove::<OnUpgrade>().filter(|_| asks_to_upgrade);
+        let gathered = pass.gathered.take();
+        let bounds = (self.gateway.options.bounds.body_bytes, self.gateway.options.timeouts.body);
+        let (upload, progress) = match &gathered {
+            Some((body, _)) => (Upload::Whole(Some(body.clone()).filter(|body| !body.is_empty())), Arc::default()),
+            None => Upload::stream(body, bounds.0, bounds.1),
+        };
+        self.readdress(&mut parts, upstream, &pass, &upload)?;
+        if client.is_some() {
+            ask_to_upgrade(&mut parts.headers);
+        }
+        let sent = upstream.send(Request::from_parts(parts, upload), &progress).await;
+        let (mut response, lease) = sent.map_err(|fault| self.wire.broken().cloned().unwrap_or(fault))?;
+        fields::towards_client(response.headers_mut());
+        respond::add(&pass.fields, response.headers_mut());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let client = client.ok_or(Fault::new(502, "upstream", "switched protocols without being asked"))?;
+            return Ok(self.open_tunnel(client, response, pass.hold));
+        }
+        let intake = &self.gateway.engine.api.intake;
+        pass.hold.meter_with(intake.response_meter(pass.route.operation(), response.headers()));
+        let limit = self.gateway.options.timeouts.body;
+        Ok(response.map(|body| Download::upstream(Arrival::new(body, lease, limit)).holding(pass.hold)))
+    }
+
+    /// Makes a client's request head the one that the upstream gets: what was matched, and nothing else (I46).
+    fn readdress(&self, parts: &mut Parts, upstream: &Upstream, pass: &Pass<'_>, upload: &Upload) -> Result<(), Fault> {
+        let intake = &self.gateway.engine.api.intake;
+        parts.uri = upstream.target(pass.route.target())?;
+        parts.version = http::Version::HTTP_11;
+        let origin = Origin { address: self.address.ip(), authority: &pass.authority, upstream: upstream.authority() };
+        fields::towards_upstream(&mut parts.headers, origin, |name| intake.reads_header(name));
+        if intake.settles(pass.route.operation()) {
+            parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        if upload.size_hint().exact().is_none() {
+            // Said aloud, as a GET would otherwise lose its body on the way.
+            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Ok(())
+    }
+
+    async fn echo(&self, request: Request<Incoming>, pass: &Pass<'_>) -> Result<Response<Download>, Fault> {
+        let (mut parts, body) = request.into_parts();
+        let bounds = (self.gateway.options.bounds.body_bytes, self.gateway.options.timeouts.body);
+        let upload = match &pass.gathered {
+            Some((body, _)) => Upload::Whole(Some(body.clone())),
+            None => Upload::stream(body, bounds.0, bounds.1).0,
+        };
+        let authority = HeaderValue::from_static(echo::AUTHORITY);
+        let origin = Origin { address: self.address.ip(), authority: &pass.authority, upstream: &authority };
+        let intake = &self.gateway.engine.api.intake;
+        fields::towards_upstream(&mut parts.headers, origin, |name| intake.reads_header(name));
+        echo::answer(&parts.method, pass.route.target(), &parts.headers, upload).await
+    }
+
+    fn open_tunnel(&self, client: OnUpgrade, mut response: Response<Incoming>, hold: Hold) -> Response<Download> {
+        let upstream = hyper::upgrade::on(&mut response);
+        let idle = self.gateway.options.timeouts.tunnel;
+        tokio::spawn(tunnel::run(client, upstream, idle, self.stage.clone(), hold));
+        ask_to_upgrade(response.headers_mut());
+        response.map(|_| Download::local(None))
+    }
+
+    /// Answers a request whose body was not read, and keeps its connection in step: the body is thrown away while the
+    /// answer is on its way, or the connection closes behind it (P3).
+    fn dismiss(&self, request: Request<Incoming>, mut response: Response<Download>) -> Response<Download> {
+        if self.version == Version::Http2 || request.body().is_end_stream() {
+            return response;
+        }
+        let bound = self.gateway.options.bounds.drained_body_bytes;
+        let is_expecting = request.headers().contains_key(header::EXPECT);
+        if is_expecting || request.body().size_hint().lower() > bound {
+            respond::close(&mut response);
+            return response;
+        }
+        let limit = self.gateway.options.timeouts.body;
+        tokio::spawn(async move { timeout(limit, drain(request.into_body(), bound)).await });
+        response
+    }
+
+    /// Says why an admitted request was not answered by the upstream.
+    fn failed(&self, fault: &Fault) -> Response<Download> {
+        let mut response = respond::faulty(fault);
+        let is_of_client = fault.status < 500;
+        if is_of_client && self.version == Version::Http1 {
+            respond::close(&mut response);
+        }
+        response
+    }
+}
+
+/// The authority that a request is for, as the client spelled it.
+fn authority(request: &Request<Incoming>) -> Result<String, Fault> {
+    let place = "header host";
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err(bad(place, "more than one")),
+        (host, None) => host.map(|host| host.to_str().map_err(|_| bad(place, "not a host and port"))).transpose()?,
+    };
+    let authority = match (request.uri().authority(), host) {
+        (Some(authority), Some(host)) => {
+            if host::canonical_authority(authority.as_str()) != host::canonical_authority(host) {
+                return Err(bad(place, "differs from the authority in the target"));
+            }
+            authority.as_str()
+        }
+        (Some(authority), None) => authority.as_str(),
+        (None, Some(host)) => host,
+        (None, None) => return Err(bad(place, "missing")),
+    };
+    if host::is_authority(authority) { Ok(authority.to_owned()) } else { Err(bad(place, "not a host and port")) }
+}
+
+fn ask_to_upgrade(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+async fn drain(mut body: Incoming, bound: u64) {
+    let mut left = bound;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, |data| data.len() as u64)) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+impl From<BadRequest> for Fault {
+    fn from(request: BadRequest) -> Fault {
+        Fault { status: 400, place: request.place().to_owned().into(), message: request.message().to_owned().into() }
+    }
+}

@@ -1,0 +1,92 @@
+//! What an admitted request holds until it is over: concurrency, and costs that only its answer states.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_limiter::Receipt;
+use tidegate_policy::ResponseMeter;
+use tokio::time::timeout;
+
+use super::body::Arrival;
+use crate::assemble::Engine;
+
+/// How long an answer is read on after the client has left, only to learn its costs. A chat model's answer takes less.
+const MAX_METERING: Duration = Duration::from_secs(120);
+
+/// A receipt that is settled, or released, when it is dropped: with the answer's last byte, with the client, or with the
+/// tunnel's end, whichever comes (I5, P14).
+#[derive(Debug)]
+pub(super) struct Hold(Option<Held>);
+
+#[derive(Debug)]
+struct Held {
+    engine: Arc<Engine>,
+    receipt: Receipt,
+    meter: Option<ResponseMeter>,
+}
+
+impl Hold {
+    /// Nothing is held.
+    pub(super) fn nothing() -> Hold {
+        Hold(None)
+    }
+
+    /// Holds what a receipt holds.
+    pub(super) fn new(engine: &Arc<Engine>, receipt: Receipt) -> Hold {
+        if receipt.is_empty() {
+            return Hold::nothing();
+        }
+        Hold(Some(Held { engine: Arc::clone(engine), receipt, meter: None }))
+    }
+
+    /// Looks for costs in an answer with these headers.
+    pub(super) fn meter_with(&mut self, meter: Option<ResponseMeter>) {
+        if let Some(held) = &mut self.0 {
+            held.meter = meter;
+        }
+    }
+
+    /// Takes the next bytes of the answer.
+    pub(super) fn meter(&mut self, bytes: &[u8]) {
+        if let Some(meter) = self.0.as_mut().and_then(|held| held.meter.as_mut()) {
+            meter.feed(bytes);
+        }
+    }
+
+    /// Reads an answer to its end whose client has left, if its costs are still to be learned. A caller could otherwise
+    /// avoid them by leaving just before they are stated.
+    pub(super) fn meter_rest(mut self, mut arrival: Arrival) {
+        if self.0.as_ref().is_none_or(|held| held.meter.is_none()) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let rest = async {
+                while let Some(Ok(frame)) = std::future::poll_fn(|context| arrival.poll_frame(context)).await {
+                    if let Some(data) = frame.data_ref() {
+                        self.meter(data);
+                    }
+                }
+            };
+            if timeout(MAX_METERING, rest).await.is_err() {
+                tracing::debug!("gave up on an answer's costs");
+            }
+        });
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let Some(Held { engine, receipt, meter }) = self.0.take() else { return };
+        match meter {
+            Some(mut meter) => {
+                let costs = meter.finish().unwrap_or_default();
+                if let Some(problem) = meter.problem() {
+                    tracing::debug!(?problem, "an answer's costs could not be read");
+                }
+                engine.limiter.settle(receipt, &costs);
+            }
+            None => engine.limiter.release(receipt),
+        }
+    }
+}

@@ -1,1 +1,10 @@
 //! What listens: the gateway before an upstream, and the HTTP API that answers decisions.
+
+pub mod assemble;
+pub mod gateway;
+pub mod http;
+pub mod metrics;
+pub mod vendors;
+
+pub use assemble::{Api, AssembleError, Engine};
+pub use metrics::{Metrics, Surface};

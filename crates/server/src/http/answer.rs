@@ -1,0 +1,200 @@
+//! A decision as JSON: the answer of `/v1/check`, an entry of `/v1/limits`, a line of `simulate --decisions`.
+//!
+//! Written by hand, not by a serialiser: instants and spans become decimals of seconds without a float in between, so
+//! that they are exact to the microsecond whatever the year.
+
+use std::fmt::Write;
+
+use tidegate_core::{Basis, Decision, Ruling, Span, Timestamp, Wait};
+use tidegate_dialect::Fields;
+
+/// Writes a decision and how its dialect words it. A line of a simulation begins with `t`, the instant it was asked.
+pub fn write(decision: &Decision<'_>, fields: &Fields, t: Option<Timestamp>, out: &mut String) {
+    let policy = decision.demand().policy();
+    out.push('{');
+    if let Some(t) = t {
+        out.push_str("\"t\":");
+        seconds(t.as_micros(), out);
+        out.push(',');
+    }
+    let _ = write!(out, "\"allowed\":{},\"policy\":", decision.is_admitted());
+    string(policy.name(), out);
+    let _ = write!(out, ",\"version\":{},\"binding\":", policy.version());
+    match decision.binding() {
+        Some(binding) => string(binding.name(), out),
+        None => out.push_str("null"),
+    }
+    out.push_str(",\"limits\":[");
+    separated(decision.rulings(), out, |ruling, out| {
+        out.push('{');
+        limit(&ruling, decision.at(), out);
+        out.push('}');
+    });
+    out.push_str("],\"headers\":{");
+    separated(fields.headers.iter(), out, |(name, value), out| member(name, value, out));
+    let _ = write!(out, "}},\"status\":{}", fields.status);
+    if let Some(text) = &fields.body {
+        out.push_str(",\"body\":");
+        body(text, out);
+    }
+    out.push('}');
+}
+
+/// Writes the members of one limit's part in a decision that was made at `at`.
+pub(super) fn limit(ruling: &Ruling<'_, '_>, at: Timestamp, out: &mut String) {
+    let (rule, status) = (ruling.rule(), ruling.status);
+    out.push_str("\"name\":");
+    string(ruling.name(), out);
+    let _ = write!(out, ",\"limit\":{},\"remaining\":{},\"window_s\":", rule.limit(), status.remaining);
+    window(rule.quota().window, out);
+    out.push_str(",\"reset_at\":");
+    seconds(at.plus(status.reset_after).as_micros(), out);
+    out.push_str(",\"reset_after_s\":");
+    seconds(status.reset_after.as_micros(), out);
+    out.push_str(",\"retry_after_s\":");
+    match status.retry_after {
+        Wait::None => out.push_str("0.0"),
+        Wait::For(span) => seconds(span.as_micros(), out),
+        Wait::Release | Wait::Never => out.push_str("null"),
+    }
+    out.push_str(",\"mode\":");
+    string(ruling.charge.limit().mode().name(), out);
+    if ruling.basis == Basis::StoreFull {
+        out.push_str(",\"basis\":\"store-full\"");
+    }
+}
+
+/// Writes a member whose value is a string.
+pub(super) fn member(name: &str, value: &str, out: &mut String) {
+    string(name, out);
+    out.push(':');
+    string(value, out);
+}
+
+/// Writes items with commas between them.
+pub(super) fn separated<T>(items: impl Iterator<Item = T>, out: &mut String, mut one: impl FnMut(T, &mut String)) {
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        one(item, out);
+    }
+}
+
+/// Writes microseconds as seconds: a decimal point and one to six decimals.
+pub fn seconds(micros: u64, out: &mut String) {
+    let (whole, mut fraction) = (micros / 1_000_000, micros % 1_000_000);
+    let mut digits = 6;
+    while digits > 1 && fraction % 10 == 0 {
+        fraction /= 10;
+        digits -= 1;
+    }
+    let _ = write!(out, "{whole}.{fraction:0digits$}");
+}
+
+/// Writes a JSON string.
+pub fn string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut plain = 0;
+    for (index, byte) in text.bytes().enumerate() {
+        let escaped = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0..=0x1f => "",
+            _ => continue,
+        };
+        out.push_str(&text[plain..index]);
+        plain = index + 1;
+        if escaped.is_empty() {
+            let _ = write!(out, "\\u{byte:04x}");
+        } else {
+            out.push_str(escaped);
+        }
+    }
+    out.push_str(&text[plain..]);
+    out.push('"');
+}
+
+/// The window in seconds, a whole number where it is one; `null` for what is not counted in windows.
+fn window(window: Span, out: &mut String) {
+    let micros = window.as_micros();
+    if micros == 0 {
+        out.push_str("null");
+    } else if micros % 1_000_000 == 0 {
+        let _ = write!(out, "{}", micros / 1_000_000);
+    } else {
+        seconds(micros, out);
+    }
+}
+
+/// The dialect's body: JSON as it stands if it is JSON, a string otherwise. On one line, as a line of a file must be.
+fn body(text: &str, out: &mut String) {
+    let is_line = !text.bytes().any(|byte| matches!(byte, b'\n' | b'\r'));
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(_) if is_line => out.push_str(text),
+        Ok(value) => {
+            let _ = write!(out, "{value}");
+        }
+        Err(_) => string(text, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut String)) -> String {
+        let mut out = String::new();
+        write(&mut out);
+        out
+    }
+
+    #[test]
+    fn seconds_are_exact_to_the_microsecond() {
+        let cases = [
+            (0, "0.0"),
+            (1, "0.000001"),
+            (12_500_000, "12.5"),
+            (1_706_774_460_000_000, "1706774460.0"),
+            (1_706_774_400_100_000, "1706774400.1"),
+            (1_706_774_400_123_456, "1706774400.123456"),
+            // No double has this value.
+            (253_402_300_799_000_001, "253402300799.000001"),
+        ];
+        for (micros, text) in cases {
+            assert_eq!(written(|out| seconds(micros, out)), text);
+        }
+    }
+
+    #[test]
+    fn windows_are_whole_where_they_can_be() {
+        let cases = [(0, "null"), (60_000_000, "60"), (1_000, "0.001"), (1_500_000, "1.5")];
+        for (micros, text) in cases {
+            assert_eq!(written(|out| window(Span::from_micros(micros), out)), text);
+        }
+    }
+
+    #[test]
+    fn strings_are_read_back_as_they_were() {
+        for text in ["", "plain", "\"\\\n\r\t\u{0}\u{1f}\u{7f}", "grüße 🌊", "a\"b\"c"] {
+            let json = written(|out| string(text, out));
+            assert_eq!(serde_json::from_str::<String>(&json).expect(&json), text);
+        }
+    }
+
+    #[test]
+    fn bodies_stay_on_their_line() {
+        let cases = [
+            ("{\"a\":1}", "{\"a\":1}"),
+            ("{ \"a\": 1 }", "{ \"a\": 1 }"),
+            ("{\n\"a\":1}", "{\"a\":1}"),
+            ("slow down\n", "\"slow down\\n\""),
+        ];
+        for (text, json) in cases {
+            assert_eq!(written(|out| body(text, out)), json);
+        }
+    }
+}

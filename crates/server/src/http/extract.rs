@@ -1,0 +1,112 @@
+//! From a body or a query to questions, or to what is wrong with it and where.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tidegate_core::{Policy, Purpose};
+use tidegate_policy::question::{BadQuestion, Json, Question, instead};
+
+use super::bounds::{MAX_BATCH, MAX_BODY_BYTES};
+use super::respond::Problem;
+
+/// One question, or several in one body.
+pub(super) enum Questions<'q> {
+    One(Ask<'q>),
+    Batch(Vec<Ask<'q>>),
+}
+
+/// One question of `/v1/check`.
+pub(super) struct Ask<'q> {
+    pub(super) question: Question<'q>,
+    pub(super) purpose: Purpose,
+}
+
+/// The members of a question.
+pub(super) const MEMBERS: [&str; 5] = ["policy", "attributes", "cost", "peek", "reserve"];
+
+/// The body of a request, bounded.
+pub(super) async fn body(request: Request<Body>) -> Result<Bytes, Problem> {
+    match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off").at("body")),
+    }
+}
+
+fn too_large() -> Problem {
+    let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message).at("body").help("ask in several requests")
+}
+
+/// The questions that a body asks of `policy`.
+pub(super) fn questions<'q>(policy: &'q Policy, body: &'q [u8]) -> Result<Questions<'q>, Problem> {
+    if body.trim_ascii().is_empty() {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "the body is empty").at("body");
+        return Err(problem.help("send {\"attributes\":{…}} or an array of such"));
+    }
+    let json = Json::parse(body)?;
+    if !json.is_array() {
+        return Ok(Questions::One(ask(policy, json)?));
+    }
+    let mut asks = Vec::new();
+    for (index, item) in json.items(MAX_BATCH)?.into_iter().enumerate() {
+        asks.push(ask(policy, item).map_err(|bad| bad.inside_item(index))?);
+    }
+    Ok(Questions::Batch(asks))
+}
+
+fn ask<'q>(policy: &'q Policy, json: Json<'q>) -> Result<Ask<'q>, BadQuestion> {
+    let [name, attributes, cost, peek, reserve] = json.known_members(MEMBERS)?;
+    if let Some(name) = name {
+        name.string().and_then(|name| is_served(policy, &name)).map_err(|bad| bad.inside("policy"))?;
+    }
+    if attributes.is_none() {
+        let bad = BadQuestion::new("missing").help("a question has attributes, if only an empty object");
+        return Err(bad.inside("attributes"));
+    }
+    let question = Question::read(policy, attributes, cost)?;
+    let is_peek = peek.map_or(Ok(false), Json::boolean).map_err(|bad| bad.inside("peek"))?;
+    if reserve.map_or(Ok(false), Json::boolean).map_err(|bad| bad.inside("reserve"))? {
+        let bad = BadQuestion::new("this version cannot reserve");
+        return Err(bad.help("leave `reserve` out: the cost is charged at once").inside("reserve"));
+    }
+    Ok(Ask { question, purpose: if is_peek { Purpose::Peek } else { Purpose::Once } })
+}
+
+fn is_served(policy: &Policy, name: &str) -> Result<(), BadQuestion> {
+    if name == policy.name() {
+        return Ok(());
+    }
+    Err(BadQuestion::new("no policy of this name is served").help(instead(name, [policy.name()])))
+}
+
+/// The attributes that a query names, and `policy`.
+pub(super) fn query<'q>(policy: &'q Policy, query: &'q str) -> Result<Question<'q>, Problem> {
+    let mut question = Question::on(policy);
+    let mut policies = 0;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let place = |bad: BadQuestion| bad.inside(&name);
+        if name == "policy" {
+            policies += 1;
+            if policies > 1 {
+                return Err(place(BadQuestion::new("is given twice")).into());
+            }
+            is_served(policy, &value).map_err(place)?;
+        } else if policy.attribute(&name).is_none() {
+            let known = ["policy"].into_iter().chain(policy.attribute_names());
+            return Err(place(BadQuestion::new("unknown parameter").help(instead(&name, known))).into());
+        } else {
+            question.set(&name, value).map_err(place)?;
+        }
+    }
+    Ok(question)
+}
+
+/// A query that is text in no encoding is refused rather than repaired: a repaired value would be another key.
+pub(super) fn is_plain(query: &str) -> bool {
+    let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(query).into();
+    std::str::from_utf8(&decoded).is_ok()
+}

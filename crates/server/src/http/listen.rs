@@ -1,0 +1,158 @@
+//! Takes connections on the control port, with a bound on everything a stranger could make long.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tidegate_limiter::Clock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_service::Service;
+
+use super::host;
+use super::respond::Problem;
+use super::routes::{Desk, router};
+use crate::metrics::{Metrics, Surface};
+use crate::Engine;
+
+/// Every maximum of the control port, each with its reason.
+pub mod bounds {
+    use std::time::Duration;
+
+    /// Largest body in bytes: the largest batch of questions of a kilobyte each.
+    pub const MAX_BODY_BYTES: usize = 1 << 20;
+    /// Most questions of one batch. They are decided in one go; a thousand take about a millisecond.
+    pub const MAX_BATCH: usize = 1_000;
+    /// Most entries of `/v1/limits`: above that nobody reads them, and the answer says that it is cut.
+    pub const MAX_ENTRIES: usize = 1_000;
+    /// Largest head of a request in bytes; a query has the attributes of one question.
+    pub const MAX_HEAD_BYTES: usize = 64 << 10;
+    /// Most header lines of a request.
+    pub const MAX_HEADERS: usize = 100;
+    /// Connections at the same time; the next waits in the listener's queue.
+    pub const MAX_CONNECTIONS: usize = 4_096;
+    /// How long a connection may take to say what it asks, also between two requests.
+    pub const HEAD_DEADLINE: Duration = Duration::from_secs(60);
+    /// How long a request may take from its head to its answer; what takes long is its body.
+    pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+    /// How long open requests are waited for once the server drains.
+    pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+}
+
+/// Serves the HTTP API until `shutdown` is ready, then finishes what was asked before.
+///
+/// # Errors
+///
+/// The listener has no address. Connections that fail are no error of the server's.
+pub async fn serve<C: Clock + Debug + Send + Sync + 'static>(
+    listener: TcpListener,
+    engine: Arc<Engine<C>>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let bound = listener.local_addr()?;
+    let desk = Arc::new(Desk { engine: Arc::clone(&engine), is_draining: AtomicBool::new(false) });
+    let router = router(Arc::clone(&desk));
+    let open = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(bounds::MAX_CONNECTIONS));
+    tokio::pin!(shutdown);
+    loop {
+        let (connection, place) = tokio::select! {
+            () = &mut shutdown => break,
+            next = accept(&listener, &places) => next,
+        };
+        let service = Answerer { router: router.clone(), engine: Arc::clone(&engine), bound };
+        attend(connection, place, service, &open);
+    }
+    desk.is_draining.store(true, Ordering::Relaxed);
+    drop(listener);
+    if tokio::time::timeout(bounds::DRAIN_DEADLINE, open.shutdown()).await.is_err() {
+        tracing::warn!("control port: requests were cut off at the end of the drain");
+    }
+    Ok(())
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed, so there is always a permit.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((connection, _)) => return (connection, place),
+            Err(error) => {
+                // Mostly too many open files: others have to end first.
+                tracing::warn!(%error, "control port: cannot take a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn attend<C: Clock + Send + Sync + 'static>(
+    connection: TcpStream,
+    place: Option<OwnedSemaphorePermit>,
+    answerer: Answerer<C>,
+    open: &GracefulShutdown,
+) {
+    // A decision is one small answer: waiting to fill a packet would only delay it.
+    let _ = connection.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds::HEAD_DEADLINE)
+        .max_buf_size(bounds::MAX_HEAD_BYTES)
+        .max_headers(bounds::MAX_HEADERS)
+        .serve_connection(
+            TokioIo::new(connection),
+            service_fn(move |request| {
+                let answerer = answerer.clone();
+                async move { Ok::<_, Infallible>(answerer.answer(request).await) }
+            }),
+        );
+    let connection = open.watch(connection);
+    tokio::spawn(async move {
+        // It ends in an error when the peer goes away, which is the peer's affair.
+        let _ = connection.await;
+        drop(place);
+    });
+}
+
+#[derive(Debug)]
+struct Answerer<C> {
+    router: Router,
+    engine: Arc<Engine<C>>,
+    bound: SocketAddr,
+}
+
+impl<C> Clone for Answerer<C> {
+    fn clone(&self) -> Answerer<C> {
+        Answerer { router: self.router.clone(), engine: Arc::clone(&self.engine), bound: self.bound }
+    }
+}
+
+impl<C: Clock> Answerer<C> {
+    async fn answer(mut self, request: Request<Incoming>) -> Response<Body> {
+        let answer = if host::is_ours(self.bound, request.uri(), request.headers()) {
+            match tokio::time::timeout(bounds::REQUEST_DEADLINE, self.router.call(request)).await {
+                Ok(Ok(answer)) => answer,
+                Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time").at("body").answer(),
+            }
+        } else {
+            let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host that was asked for");
+            problem.at("header host").help("call the control port by localhost or its address").answer()
+        };
+        let metrics: &Metrics = self.engine.metrics();
+        metrics.answered(Surface::Http, answer.status().as_u16());
+        answer
+    }
+}

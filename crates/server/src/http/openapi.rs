@@ -1,0 +1,93 @@
+//! The OpenAPI document of the control port, generated of the wire's types and of the operations below.
+
+use std::sync::LazyLock;
+
+use utoipa::OpenApi;
+
+use super::wire::{Answers, Checks, Health, Limits, Mistake};
+
+/// The document as JSON.
+pub fn document() -> &'static str {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+        // A tree of strings always has a JSON text.
+        Description::openapi().to_pretty_json().unwrap_or_default()
+    });
+    &DOCUMENT
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidegate",
+        description = "Decisions on rate limits. All answers are JSON but `/metrics`; none may be cached.",
+        license(name = "MIT OR Apache-2.0"),
+    ),
+    paths(check, limits, healthz, readyz, metrics, openapi_json),
+)]
+struct Description;
+
+/// Ask for a decision, or for several at once.
+///
+/// A ruling is always answered by 200, a refusal too. A batch with a mistake anywhere is refused whole, and nothing of
+/// it is charged.
+#[utoipa::path(
+    post,
+    path = "/v1/check",
+    request_body = Checks,
+    responses(
+        (status = 200, description = "The ruling, or one for each question in their order", body = Answers),
+        (status = 400, description = "The question is wrong; nothing was charged", body = Mistake),
+        (status = 408, description = "The body did not arrive in time", body = Mistake),
+        (status = 413, description = "The body is too large", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn check() {}
+
+/// See what is left for the attributes that are given.
+///
+/// Every attribute of the policy is a query parameter too. A limit is shown if all attributes that it counts by are
+/// given or follow from the operation; without an operation, a limit that counts by operation has an entry for each.
+#[utoipa::path(
+    get,
+    path = "/v1/limits",
+    params(("policy" = Option<String>, Query, description = "The policy's name; only one is served")),
+    responses(
+        (status = 200, description = "What is left; nothing is charged", body = Limits),
+        (status = 400, description = "A parameter is wrong", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn limits() {}
+
+/// Whether the server runs.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It does", body = Health)))]
+#[expect(dead_code, reason = "it carries the description")]
+fn healthz() {}
+
+/// Whether the server is to be asked.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    responses(
+        (status = 200, description = "It is", body = Health),
+        (status = 503, description = "It finishes what it was asked before", body = Health),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn readyz() {}
+
+/// What was counted, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn metrics() {}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
+#[expect(dead_code, reason = "it carries the description")]
+fn openapi_json() {}

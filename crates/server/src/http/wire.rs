@@ -1,0 +1,157 @@
+//! What goes over the wire, as types: the OpenAPI document is generated of them, and tests read every answer by them.
+//!
+//! The server itself reads questions with `tidegate_policy::question`, which names each mistake by its place, and
+//! writes answers with `answer.rs`, which needs no floats. Tests keep all three in step.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A question. What it does not name does not apply, but for what follows from the rest: the operation's class and
+/// method, and the plan of a record.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// The policy's name. Only one is served, so it may be left out; another name is a mistake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "whatsapp")]
+    pub policy: Option<String>,
+    /// Attributes and their values.
+    #[schema(example = json!({"key": "k1", "session": "s1", "operation": "send-message"}))]
+    pub attributes: BTreeMap<String, String>,
+    /// Whole units by name; a unit that is not named costs one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(example = json!({"requests": 1}))]
+    pub cost: BTreeMap<String, u64>,
+    /// Whether to look only: nothing is charged.
+    #[serde(default)]
+    pub peek: bool,
+    /// Not in this version: `true` is answered by 400.
+    #[serde(default)]
+    pub reserve: bool,
+}
+
+/// One question, or up to a thousand.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Checks {
+    /// Answered by one answer.
+    One(Check),
+    /// Each decided alone, answered by an array in the same order.
+    Batch(Vec<Check>),
+}
+
+/// A ruling. A refusal is one too, and no error.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// Whether the demand was admitted, or would be if it was a peek.
+    pub allowed: bool,
+    /// The policy's name.
+    pub policy: String,
+    /// The policy's number.
+    pub version: u64,
+    /// The limit that binds: of a refusal the refusing one that makes the caller wait longest, of an admission the one
+    /// with the smallest share left. Null if no limit applies.
+    pub binding: Option<String>,
+    /// Every limit that applied, in the order of the policy.
+    pub limits: Vec<LimitAnswer>,
+    /// The headers of the answer in the policy's dialect.
+    pub headers: BTreeMap<String, String>,
+    /// The status in the policy's dialect.
+    pub status: u16,
+    /// The body of a refusal in the policy's dialect: as it stands if it is JSON, else a string.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+}
+
+/// The answers to one question or to a batch.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Answers {
+    /// To one.
+    One(Answer),
+    /// To each, in their order.
+    Batch(Vec<Answer>),
+}
+
+/// One limit's part in a ruling.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct LimitAnswer {
+    /// The limit's name.
+    pub name: String,
+    /// The most units that fit at once when nothing is used.
+    pub limit: u64,
+    /// Units that fit now; one more does not.
+    pub remaining: u64,
+    /// The window in seconds, a whole number where it is one; null for concurrency.
+    pub window_s: Option<f64>,
+    /// When the quota is whole again, in seconds since 1970, to the microsecond.
+    pub reset_at: f64,
+    /// How long until then, in seconds.
+    pub reset_after_s: f64,
+    /// How long until the cost that was asked for fits: zero if it does, null if it never will or if nobody knows,
+    /// as it fits when somebody else releases.
+    pub retry_after_s: Option<f64>,
+    /// `enforce`, or `shadow` for a limit that counts and refuses nobody.
+    pub mode: String,
+    /// `store-full` if the store had no room for the counter; left out otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
+}
+
+/// What is left.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// The policy's name.
+    pub policy: String,
+    /// The policy's number.
+    pub version: u64,
+    /// One entry for each counter, in the order of the policy's limits, then of the attributes' values.
+    pub limits: Vec<LimitEntry>,
+    /// Whether that is all; false if more than a thousand counters match.
+    pub complete: bool,
+}
+
+/// One counter: a limit's part in a ruling, and what the limit counts by.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct LimitEntry {
+    /// How it stands; `retry_after_s` is for a cost of one.
+    #[serde(flatten)]
+    pub standing: LimitAnswer,
+    /// What the limit counts by; an optional attribute that was not given is left out.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Why a question was not answered.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mistake {
+    /// What is wrong.
+    pub error: MistakeDetail,
+}
+
+/// What is wrong with a question.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MistakeDetail {
+    /// What was expected and found.
+    pub message: String,
+    /// The way to the mistake, `attributes.sesion` or `[3].cost.requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// How the server is.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// `ok`, `ready` or `draining`.
+    pub status: String,
+}

@@ -247,7 +247,7 @@ impl Check<'_> {
         for name in names {
             if self.policy.limit_named(name).is_none() {
                 let known = self.policy.limits().iter().map(tidegate_core::Limit::name);
-                self.missing(place, "limit", name, suggestion(name, known));
+                self.missing(place, "limit", name, &suggestion(name, known));
             }
         }
     }
@@ -255,14 +255,14 @@ impl Check<'_> {
     pub(crate) fn operation(&mut self, place: &str, name: &str) {
         if self.policy.operation_named(name).is_none() {
             let known = self.policy.operations().iter().map(tidegate_core::Operation::name);
-            self.missing(place, "operation", name, suggestion(name, known));
+            self.missing(place, "operation", name, &suggestion(name, known));
         }
     }
 
     pub(crate) fn attribute(&mut self, place: &str, name: &str) {
         if self.policy.attribute(name).is_none() {
             let near = suggestion(name, self.policy.attribute_names());
-            self.missing(place, "attribute", name, near);
+            self.missing(place, "attribute", name, &near);
         }
     }
 
@@ -291,7 +291,7 @@ impl Check<'_> {
     }
 
     /// Each missing name once, however often it is named.
-    fn missing(&mut self, place: &str, kind: &'static str, name: &str, near: String) {
+    fn missing(&mut self, place: &str, kind: &'static str, name: &str, near: &str) {
         if self.seen.insert((kind, name.to_owned())) {
             let policy = self.policy.name();
             self.found.push(format!("{place}: policy `{policy}` has no {kind} `{name}`{near}"));

@@ -218,10 +218,10 @@ impl Source for Groups {
 /// A boolean of a query, as it is commonly written, without regard to case.
 fn truth(text: &str) -> Option<bool> {
     let is = |known: &&str| text.eq_ignore_ascii_case(known);
-    if ["true", "t", "1"].iter().any(|known| is(known)) {
+    if ["true", "t", "1"].iter().any(is) {
         return Some(true);
     }
-    ["false", "f", "0", ""].iter().any(|known| is(known)).then_some(false)
+    ["false", "f", "0", ""].iter().any(is).then_some(false)
 }
 
 /// The names and values of a query, decoded.

@@ -1,1 +1,17 @@
-//! To come.
+//! What an operator writes: one TOML file an API becomes a frozen [`Policy`](tidegate_core::Policy) and the [`Intake`]
+//! that makes demands of requests, or all its problems at once, each with a code, a place and help.
+//!
+//! What this crate does not do: read files, clocks or the network, decide, or know a vendor. The language is described
+//! in `docs/policy.md`, every problem in `docs/diagnostics.md`.
+
+mod file;
+mod intake;
+mod lower;
+mod problem;
+pub mod question;
+mod quota;
+mod reading;
+
+pub use intake::*;
+pub use lower::{Lowered, lower};
+pub use problem::{Kind, Problem, Problems, Severity, Source, kinds};

@@ -1,0 +1,415 @@
+//! The file as written: every part with its place, every key known and of the right type. What names mean is settled
+//! in `lower.rs`; a mistake found here leaves its part out and the rest is still read.
+
+use tidegate_core::Timestamp;
+
+use crate::problem::Problem;
+use crate::quota::{self, Written};
+use crate::reading::{Field, Fields, Place, Reader, Text, Value, type_of};
+
+/// A policy file as written.
+#[derive(Debug, Default)]
+pub(crate) struct File {
+    pub(crate) name: Option<Text>,
+    pub(crate) dialect: Option<Text>,
+    pub(crate) bases: Vec<Text>,
+    pub(crate) default_operation: Option<Text>,
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) jwt: Option<Jwt>,
+    pub(crate) plans: Plans,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) records: Vec<Records>,
+}
+
+/// An attribute and its sources.
+#[derive(Debug)]
+pub(crate) struct Attribute {
+    pub(crate) name: Text,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// One source of an attribute: places to look, and what their values stand for.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) from: Vec<Text>,
+    pub(crate) map: Vec<(Text, Text)>,
+}
+
+/// Where tokens are and when their claims count.
+#[derive(Debug)]
+pub(crate) struct Jwt {
+    pub(crate) place: Place,
+    pub(crate) from: Vec<Text>,
+    pub(crate) upstream_verifies: bool,
+}
+
+/// The plans on sale.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    pub(crate) default: Option<Text>,
+    pub(crate) names: Option<Vec<Text>>,
+}
+
+/// An operation, its routes and its class.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) name: Text,
+    pub(crate) routes: Vec<Text>,
+    pub(crate) class: Option<Text>,
+}
+
+/// A unit and how its cost is known.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(crate) name: Text,
+    pub(crate) costs: Vec<Cost>,
+    pub(crate) settle: Option<Text>,
+}
+
+/// A cost that the request states.
+#[derive(Debug)]
+pub(crate) struct Cost {
+    pub(crate) on: Vec<Text>,
+    pub(crate) length_of: Option<Text>,
+}
+
+/// A limit.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    pub(crate) place: Place,
+    pub(crate) name: Option<Text>,
+    pub(crate) on: Option<Vec<Text>>,
+    pub(crate) per: Vec<Text>,
+    pub(crate) quota: Option<Quota>,
+    pub(crate) algorithm: Option<Text>,
+    pub(crate) cells: Option<(Place, Option<u16>)>,
+    pub(crate) unit: Option<Text>,
+    pub(crate) mode: Option<Text>,
+    pub(crate) when: Vec<(Text, Vec<Text>)>,
+    pub(crate) unless: Vec<(Text, Vec<Text>)>,
+    pub(crate) created_before: Option<Timestamp>,
+}
+
+/// A quota: a text, or a choice of others by an attribute.
+#[derive(Debug)]
+pub(crate) enum Quota {
+    /// The text as it was understood.
+    Text(Text, Written),
+    /// The choice.
+    By(Choice),
+}
+
+/// A choice of quotas by an attribute.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) place: Place,
+    pub(crate) by: Option<Text>,
+    pub(crate) default: Option<Box<Quota>>,
+    pub(crate) has_default: bool,
+    pub(crate) cases: Vec<(Text, Option<Quota>)>,
+}
+
+/// The records of one attribute.
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// The attribute's name: the table's without its `s`.
+    pub(crate) attribute: String,
+    pub(crate) list: Vec<Record>,
+}
+
+/// What is known about one app, key or account.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) value: Text,
+    pub(crate) plan: Option<Text>,
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) secret: Option<Text>,
+    pub(crate) limits: Vec<(Text, Option<Quota>)>,
+}
+
+/// The fixed keys of the outermost table.
+const KEYS: &[&str] =
+    &["name", "dialect", "bases", "default_operation", "attributes", "jwt", "plans", "operations", "units", "limit"];
+
+/// Attributes whose records would be under one of [`KEYS`].
+pub(crate) const RESERVED_ATTRIBUTES: &[&str] = &["attribute", "base", "unit"];
+
+const LIMIT_KEYS: &[&str] =
+    &["name", "on", "per", "quota", "algorithm", "cells", "unit", "mode", "when", "unless", "exempt"];
+
+/// Reads the outermost table.
+pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
+    let mut file = File::default();
+    reader.required(fields, "name", "the policy", "\"my-api\"");
+    for field in &fields.list {
+        match &*field.key {
+            "name" => file.name = reader.text(field),
+            "dialect" => file.dialect = reader.text(field),
+            "bases" => file.bases = reader.texts(field, "leave it out for no prefix").unwrap_or_default(),
+            "default_operation" => file.default_operation = reader.text(field),
+            "attributes" => file.attributes = attributes(reader, field),
+            "jwt" => file.jwt = jwt(reader, field),
+            "plans" => file.plans = plans(reader, field),
+            "operations" => file.operations = operations(reader, field),
+            "units" => file.units = units(reader, field),
+            "limit" => file.limits = limits(reader, field),
+            _ => {}
+        }
+    }
+    for field in fields.list.iter().filter(|field| !KEYS.contains(&&*field.key)) {
+        if let Some(records) = records(reader, field, &file.attributes) {
+            file.records.push(records);
+        }
+    }
+    file
+}
+
+fn attributes(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Attribute> {
+    let Some(fields) = reader.table(&field.key, field.value) else { return Vec::new() };
+    let attribute = |field: &Field<'_, '_>| Attribute { name: field.key.clone(), sources: sources(reader, field) };
+    fields.list.iter().map(attribute).collect()
+}
+
+fn sources(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Source> {
+    let Some(items) = reader.items(field, "a source, a table with `from`, or a list of these") else {
+        return Vec::new();
+    };
+    if items.is_empty() {
+        reader.note(Problem::empty(field.place(), &field.key, "name a source, as `header:X-App`"));
+    }
+    items.into_iter().filter_map(|item| source(reader, &field.key, item)).collect()
+}
+
+fn source(reader: &mut Reader<'_>, attribute: &Text, item: &Value<'_>) -> Option<Source> {
+    if item.get_ref().is_str() {
+        let field = Field { key: attribute.clone(), value: item };
+        return reader.text(&field).map(|text| Source { from: vec![text], map: Vec::new() });
+    }
+    if !item.get_ref().is_table() {
+        let place = item.span().into();
+        reader.note(Problem::wrong_type(place, attribute, "a source or a table with `from`", type_of(item)));
+        return None;
+    }
+    let fields = reader.record(attribute, item, "a source", &["from", "map"])?;
+    let from = reader.required(&fields, "from", "the source", "\"header:NAME\"").cloned();
+    let from = from.and_then(|field| reader.texts(&field, "name a source, as `header:X-App`")).unwrap_or_default();
+    let map = fields.get("map").map(|field| map(reader, field)).unwrap_or_default();
+    Some(Source { from, map })
+}
+
+fn map(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<(Text, Text)> {
+    let expected = "a list of pairs such as `[\"*android*\", \"android\"]`";
+    let wrong = |value: &Value<'_>| Problem::wrong_type(value.span().into(), "map", expected, type_of(value));
+    let Some(pairs) = field.value.get_ref().as_array() else {
+        reader.note(wrong(field.value));
+        return Vec::new();
+    };
+    if pairs.is_empty() {
+        reader.note(Problem::empty(field.place(), "map", "leave it out to take values as they are"));
+    }
+    let mut map = Vec::new();
+    for pair in pairs.iter() {
+        let texts = pair.get_ref().is_array().then(|| Field { key: field.key.clone(), value: pair });
+        let mut texts = texts.and_then(|pair| reader.texts(&pair, expected)).unwrap_or_default().into_iter();
+        match (pair.get_ref().as_array().map(|items| items.len()), texts.next(), texts.next()) {
+            (Some(2), Some(pattern), Some(value)) => map.push((pattern, value)),
+            (Some(0 | 2), ..) => {}
+            _ => reader.note(wrong(pair)),
+        }
+    }
+    map
+}
+
+fn jwt(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Jwt> {
+    let fields = reader.record("jwt", field.value, "[jwt]", &["from", "upstream_verifies"])?;
+    let from = reader.required(&fields, "from", "[jwt]", "\"header:Authorization\"").cloned();
+    let from = from.and_then(|field| reader.texts(&field, "say where the token is, as `header:Authorization`"));
+    let upstream_verifies = fields.get("upstream_verifies").and_then(|field| reader.boolean(field));
+    let upstream_verifies = upstream_verifies.unwrap_or(false);
+    Some(Jwt { place: field.key.place, from: from.unwrap_or_default(), upstream_verifies })
+}
+
+fn plans(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Plans {
+    let Some(fields) = reader.record("plans", field.value, "[plans]", &["default", "names"]) else {
+        return Plans::default();
+    };
+    let default = fields.get("default").and_then(|field| reader.text(field));
+    let names = fields.get("names").and_then(|field| reader.texts(field, "name the plans, or leave it out"));
+    Plans { default, names }
+}
+
+fn operations(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Operation> {
+    let Some(fields) = reader.table(&field.key, field.value) else { return Vec::new() };
+    fields.list.iter().map(|field| operation(reader, field)).collect()
+}
+
+fn operation(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Operation {
+    let mut operation = Operation { name: field.key.clone(), routes: Vec::new(), class: None };
+    if let Some(fields) = reader.record(&field.key, field.value, "an operation", &["routes", "class"]) {
+        let routes = fields.get("routes").and_then(|field| reader.texts(field, "leave it out if it has no route"));
+        operation.routes = routes.unwrap_or_default();
+        operation.class = fields.get("class").and_then(|field| reader.text(field));
+    }
+    operation
+}
+
+fn units(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Unit> {
+    let Some(fields) = reader.table(&field.key, field.value) else { return Vec::new() };
+    fields.list.iter().map(|field| unit(reader, field)).collect()
+}
+
+fn unit(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Unit {
+    let mut unit = Unit { name: field.key.clone(), costs: Vec::new(), settle: None };
+    if let Some(fields) = reader.record(&field.key, field.value, "a unit", &["cost", "settle"]) {
+        unit.settle = fields.get("settle").and_then(|field| reader.text(field));
+        unit.costs = fields.get("cost").map(|field| costs(reader, field)).unwrap_or_default();
+    }
+    unit
+}
+
+fn costs(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Cost> {
+    let items = reader.items(field, "a table or a list of tables").unwrap_or_default();
+    items.into_iter().filter_map(|item| cost(reader, item)).collect()
+}
+
+fn cost(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Cost> {
+    let fields = reader.record("cost", item, "a cost", &["on", "length_of"])?;
+    let on = reader.required(&fields, "on", "the cost", "[\"OPERATION\"]").cloned();
+    let on = on.and_then(|field| reader.texts(&field, "name the operations it is read for")).unwrap_or_default();
+    let length_of = reader.required(&fields, "length_of", "the cost", "\"body:/items\"").cloned();
+    Some(Cost { on, length_of: length_of.and_then(|field| reader.text(&field)) })
+}
+
+fn limits(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Limit> {
+    let Some(items) = field.value.get_ref().as_array() else {
+        reader.note(Problem::limit_not_in_list(field.place(), type_of(field.value)));
+        return Vec::new();
+    };
+    items.iter().filter_map(|item| limit(reader, item)).collect()
+}
+
+fn limit(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Limit> {
+    let fields = reader.record("limit", item, "a limit", LIMIT_KEYS)?;
+    let name = reader.required(&fields, "name", "the limit", "\"per-app\"").cloned();
+    let quota = reader.required(&fields, "quota", "the limit", "\"100/min\"").cloned();
+    let on = fields.get("on").and_then(|field| reader.texts(field, "leave it out to mean every operation"));
+    let per = fields.get("per").filter(|field| !is_empty_list(field));
+    let per = per.and_then(|field| reader.texts(field, "")).unwrap_or_default();
+    let cells = fields.get("cells");
+    let exempt = fields.get("exempt").and_then(|field| created_before(reader, field));
+    Some(Limit {
+        place: fields.place,
+        name: name.and_then(|field| reader.text(&field)),
+        on,
+        per,
+        quota: quota.and_then(|field| read_quota(reader, &field)),
+        algorithm: fields.get("algorithm").and_then(|field| reader.text(field)),
+        cells: cells.map(|field| (field.place(), reader.whole(field, tidegate_core::bounds::MAX_CELLS))),
+        unit: fields.get("unit").and_then(|field| reader.text(field)),
+        mode: fields.get("mode").and_then(|field| reader.text(field)),
+        when: conditions(reader, &fields, "when"),
+        unless: conditions(reader, &fields, "unless"),
+        created_before: exempt,
+    })
+}
+
+/// `per = []` is the same as no `per`: one counter for all.
+fn is_empty_list(field: &Field<'_, '_>) -> bool {
+    field.value.get_ref().as_array().is_some_and(|items| items.is_empty())
+}
+
+fn conditions(reader: &mut Reader<'_>, fields: &Fields<'_, '_>, key: &str) -> Vec<(Text, Vec<Text>)> {
+    let Some(field) = fields.get(key) else { return Vec::new() };
+    let Some(conditions) = reader.table(key, field.value) else { return Vec::new() };
+    if conditions.list.is_empty() {
+        reader.note(Problem::empty(field.place(), key, "name an attribute and its values, or leave it out"));
+    }
+    let mut read = Vec::new();
+    for condition in &conditions.list {
+        let values = reader.texts(condition, "name the values, or leave the condition out");
+        read.push((condition.key.clone(), values.unwrap_or_default()));
+    }
+    read
+}
+
+fn created_before(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Timestamp> {
+    let fields = reader.record("exempt", field.value, "`exempt`", &["created_before"])?;
+    let date = reader.required(&fields, "created_before", "`exempt`", "2020-05-28").cloned();
+    date.and_then(|field| reader.instant(&field))
+}
+
+fn read_quota(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Quota> {
+    use toml::de::DeValue;
+    match field.value.get_ref() {
+        DeValue::Table(_) => choice(reader, field).map(Quota::By),
+        DeValue::Integer(number) => {
+            reader.note(Problem::unquoted_quota(field.place(), number.as_str()));
+            None
+        }
+        DeValue::String(_) => {
+            let text = reader.text(field)?;
+            match quota::parse(&text) {
+                Ok(written) => Some(Quota::Text(text, written)),
+                Err(mistake) => {
+                    reader.note(mistake.at(&text));
+                    None
+                }
+            }
+        }
+        _ => {
+            let found = type_of(field.value);
+            reader.note(Problem::wrong_type(field.place(), &field.key, "a string or a table", found));
+            None
+        }
+    }
+}
+
+fn choice(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Choice> {
+    let fields = reader.table(&field.key, field.value)?;
+    let by = reader.required(&fields, "by", "the choice of quotas", "\"plan\"").cloned();
+    let default = fields.get("default");
+    let cases = fields.list.iter().filter(|field| !matches!(&*field.key, "by" | "default"));
+    Some(Choice {
+        place: fields.place,
+        by: by.and_then(|field| reader.text(&field)),
+        default: default.and_then(|field| read_quota(reader, field)).map(Box::new),
+        has_default: default.is_some(),
+        cases: cases.map(|field| (field.key.clone(), read_quota(reader, field))).collect(),
+    })
+}
+
+fn records(reader: &mut Reader<'_>, field: &Field<'_, '_>, attributes: &[Attribute]) -> Option<Records> {
+    let attribute = field.key.strip_suffix('s').unwrap_or_default().to_owned();
+    if !attributes.iter().any(|known| *known.name == *attribute) {
+        let tables: Vec<String> = attributes.iter().map(|attribute| format!("{}s", &*attribute.name)).collect();
+        let known: Vec<&str> = KEYS.iter().copied().chain(tables.iter().map(String::as_str)).collect();
+        reader.note(if is_table_of_tables(field.value) {
+            Problem::unknown_records(&field.key, &known)
+        } else {
+            Problem::unknown_key(&field.key, "the policy", &known)
+        });
+        return None;
+    }
+    let list = reader.table(&field.key, field.value)?.list;
+    Some(Records { attribute, list: list.iter().filter_map(|field| record(reader, field)).collect() })
+}
+
+fn is_table_of_tables(value: &Value<'_>) -> bool {
+    let table = value.get_ref().as_table();
+    table.is_some_and(|table| !table.is_empty() && table.values().all(|value| value.get_ref().is_table()))
+}
+
+fn record(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Record> {
+    let fields = reader.record(&field.key, field.value, "a record", &["plan", "created", "secret", "limits"])?;
+    let limits = fields.get("limits").and_then(|field| reader.table("limits", field.value));
+    let limits = limits.map(|fields| fields.list).unwrap_or_default();
+    Some(Record {
+        value: field.key.clone(),
+        plan: fields.get("plan").and_then(|field| reader.text(field)),
+        created: fields.get("created").and_then(|field| reader.instant(field)),
+        secret: fields.get("secret").and_then(|field| reader.text(field)),
+        limits: limits.iter().map(|field| (field.key.clone(), read_quota(reader, field))).collect(),
+    })
+}

@@ -1,0 +1,127 @@
+//! What makes demands of requests: routes, sources and costs; and the warnings about what is never used.
+
+use std::collections::BTreeSet;
+
+use super::Lowering;
+use crate::file::{Choice, Quota};
+use crate::intake::{CostDraft, IntakeDraft, SettleDraft};
+use crate::problem::Problem;
+use crate::reading::Text;
+
+impl<'f> Lowering<'f> {
+    /// The draft of the intake.
+    pub(super) fn intake(&mut self) -> IntakeDraft {
+        if let Some(name) = &self.file.name {
+            super::names::check_policy_name(name, &mut self.problems);
+        }
+        let parameters = self.parameters();
+        IntakeDraft {
+            bases: self.bases(),
+            routes: self.routes(),
+            attributes: self.attributes(&parameters),
+            jwt: self.jwt(),
+            costs: self.costs(),
+            settles: self.settles(),
+        }
+    }
+
+    fn costs(&mut self) -> Vec<CostDraft> {
+        let mut costs = Vec::new();
+        for unit in &self.file.units {
+            for cost in &unit.costs {
+                let on = self.on(&cost.on);
+                let length_of = cost.length_of.as_ref().and_then(|text| self.pointer(text, "body"));
+                if let Some(length_of) = length_of {
+                    costs.push(CostDraft { unit: unit.name.to_string(), on, length_of: length_of.to_owned() });
+                }
+            }
+        }
+        costs
+    }
+
+    fn settles(&mut self) -> Vec<SettleDraft> {
+        let mut settles = Vec::new();
+        for unit in &self.file.units {
+            let Some(settle) = &unit.settle else { continue };
+            if !unit.costs.is_empty() {
+                let label = "the answer says it";
+                let help = "keep `cost` or `settle`";
+                self.note(Problem::unsettled(settle.place, "the request says this cost already", label, help));
+            }
+            if let Some(pointer) = self.pointer(settle, "response") {
+                let unit = unit.name.to_string();
+                settles.push(SettleDraft { unit, on: None, pointer: pointer.to_owned() });
+            }
+        }
+        settles
+    }
+
+    /// The JSON pointer after `body:` or `response:`.
+    fn pointer(&mut self, text: &'f Text, whose: &str) -> Option<&'f str> {
+        let help = format!("write `{whose}:/member/member`, or `{whose}:` for the whole of it");
+        let Some(pointer) = text.strip_prefix(whose).and_then(|rest| rest.strip_prefix(':')) else {
+            self.note(Problem::bad_pointer(text.place, text, &format!("`{whose}:` and a JSON pointer"), &help));
+            return None;
+        };
+        if !pointer.is_empty() && !pointer.starts_with('/') {
+            let place = text.place_of(pointer);
+            self.note(Problem::bad_pointer(place, text, "a JSON pointer, which begins with `/`", &help));
+            return None;
+        }
+        let escapes = pointer.match_indices('~').find(|(at, _)| !pointer[at + 1..].starts_with(['0', '1']));
+        if let Some((at, _)) = escapes {
+            let place = text.place_of(&pointer[at..=at]);
+            self.note(Problem::bad_pointer(place, text, "`~0` for `~`, or `~1` for `/`", &help));
+            return None;
+        }
+        Some(pointer)
+    }
+
+    /// Warns of what is surely not as it was meant.
+    pub(super) fn warn(&mut self) {
+        let file = self.file;
+        let used = self.used_attributes();
+        for attribute in &file.attributes {
+            if !used.contains(&*attribute.name) && &*attribute.name != "plan" {
+                self.note(Problem::unused_attribute(&attribute.name));
+            }
+        }
+        let counted: BTreeSet<&str> = file.limits.iter().filter_map(|limit| limit.unit.as_deref()).collect();
+        for unit in file.units.iter().filter(|unit| !counted.contains(&*unit.name)) {
+            self.note(Problem::unused_unit(&unit.name));
+        }
+        self.warn_of_tokens();
+    }
+
+    fn warn_of_tokens(&mut self) {
+        let Some(jwt) = &self.file.jwt else { return };
+        let sources = self.file.attributes.iter().flat_map(|attribute| &attribute.sources);
+        let reads_claims = sources.flat_map(|source| &source.from).any(|from| from.starts_with("jwt:"));
+        let has_secrets = self.file.records.iter().flat_map(|it| &it.list).any(|record| record.secret.is_some());
+        if !reads_claims {
+            self.note(Problem::unused_jwt(jwt.place));
+        } else if !has_secrets && !jwt.upstream_verifies {
+            self.note(Problem::untrusted_claims(jwt.place));
+        }
+    }
+
+    fn used_attributes(&self) -> BTreeSet<&'f str> {
+        let mut used: BTreeSet<&str> = self.file.records.iter().map(|records| &*records.attribute).collect();
+        for limit in &self.file.limits {
+            used.extend(limit.per.iter().map(|per| per.strip_suffix('?').unwrap_or(per)));
+            used.extend(limit.when.iter().chain(&limit.unless).map(|(attribute, _)| &**attribute));
+            limit.quota.iter().for_each(|quota| choosers(quota, &mut used));
+        }
+        let records = self.file.records.iter().flat_map(|records| &records.list);
+        let overrides = records.flat_map(|record| &record.limits).filter_map(|(_, quota)| quota.as_ref());
+        overrides.for_each(|quota| choosers(quota, &mut used));
+        used
+    }
+}
+
+/// The attributes that a quota is chosen by.
+fn choosers<'f>(quota: &'f Quota, used: &mut BTreeSet<&'f str>) {
+    let Quota::By(Choice { by, default, cases, .. }) = quota else { return };
+    used.extend(by.as_deref());
+    cases.iter().filter_map(|(_, case)| case.as_ref()).chain(default.as_deref()).for_each(|it| choosers(it, used));
+}

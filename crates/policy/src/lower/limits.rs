@@ -1,0 +1,199 @@
+//! Limits: when they apply, what they count by, how.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_core::{Algorithm, Cost, LimitDraft, Mode, QuotaTree, bounds};
+
+use super::Lowering;
+use super::names::each_once;
+use crate::file;
+use crate::problem::Problem;
+use crate::reading::{Place, Text};
+
+const ALGORITHMS: &[&str] = &["fixed-window", "sliding-window", "token-bucket", "concurrency"];
+const MODES: &[&str] = &["enforce", "shadow", "off"];
+
+/// Cells of a sliding window that does not say: at least ten elevenths of the quota can be used in any window.
+const DEFAULT_CELLS: u16 = 10;
+
+/// What a limit's file part means for its quota.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counting {
+    pub(super) algorithm: Algorithm,
+    /// Whether `algorithm` is what the file says, and not a stand-in for something unknown.
+    pub(super) is_known: bool,
+}
+
+impl<'f> Lowering<'f> {
+    /// All limits that are not off.
+    pub(super) fn limits(&mut self) -> Vec<LimitDraft> {
+        let limits = self.file.limits.iter();
+        let drafts = limits.filter_map(|limit| self.limit(limit)).collect::<Vec<_>>();
+        self.count_charges(&drafts);
+        drafts
+    }
+
+    fn limit(&mut self, limit: &file::Limit) -> Option<LimitDraft> {
+        let counting = self.counting(limit);
+        let unit = self.unit(limit);
+        let cost = self.cost(unit, counting.algorithm, limit);
+        let mode = self.mode(limit);
+        let draft = LimitDraft {
+            name: limit.name.as_deref().unwrap_or_default().to_owned(),
+            on: limit.on.as_ref().map(|on| self.on(on)),
+            per: self.per(limit),
+            unit: unit.to_owned(),
+            cost,
+            quota: self.quota(limit, counting).unwrap_or(QuotaTree::Unlimited),
+            algorithm: counting.algorithm,
+            mode: mode.unwrap_or_default(),
+            when: self.conditions(&limit.when),
+            unless: self.conditions(&limit.unless),
+            exempt_created_before: limit.created_before,
+        };
+        mode.map(|_| draft)
+    }
+
+    /// How a limit counts.
+    pub(super) fn counting(&mut self, limit: &file::Limit) -> Counting {
+        let name = limit.algorithm.as_ref();
+        let cells = limit.cells.and_then(|(_, cells)| cells).unwrap_or(DEFAULT_CELLS);
+        let algorithm = match name.map(|name| &**name) {
+            None | Some("fixed-window") => Some(Algorithm::FixedWindow),
+            Some("sliding-window") => Some(Algorithm::SlidingWindow { cells }),
+            Some("token-bucket") => Some(Algorithm::TokenBucket),
+            Some("concurrency") => Some(Algorithm::Concurrency),
+            Some(_) => None,
+        };
+        if let (None, Some(name)) = (algorithm, name) {
+            self.note(Problem::unknown_choice(name.place, name, "algorithm", ALGORITHMS));
+        }
+        let is_sliding = matches!(algorithm, None | Some(Algorithm::SlidingWindow { .. }));
+        if let Some((place, _)) = limit.cells.filter(|_| !is_sliding) {
+            let help = "leave it out, or choose `algorithm = \"sliding-window\"`";
+            self.note(Problem::bad_cells(place, "only a sliding window has cells", help));
+        }
+        Counting { algorithm: algorithm.unwrap_or(Algorithm::FixedWindow), is_known: algorithm.is_some() }
+    }
+
+    /// Enforced or shadow; `None` for off.
+    fn mode(&mut self, limit: &file::Limit) -> Option<Mode> {
+        let Some(mode) = &limit.mode else { return Some(Mode::Enforce) };
+        match &**mode {
+            "enforce" => Some(Mode::Enforce),
+            "shadow" => Some(Mode::Shadow),
+            "off" => None,
+            _ => {
+                self.note(Problem::unknown_choice(mode.place, mode, "mode", MODES));
+                Some(Mode::Enforce)
+            }
+        }
+    }
+
+    fn unit(&mut self, limit: &file::Limit) -> &'f str {
+        let known = limit.unit.as_deref().map(|unit| self.names.units.iter().copied().find(|known| *known == unit));
+        match (known, &limit.unit) {
+            (Some(Some(known)), _) => known,
+            (Some(None), Some(unit)) => {
+                self.note(Problem::unknown_unit(unit, &self.names.units));
+                "requests"
+            }
+            _ => "requests",
+        }
+    }
+
+    /// The operations that `on` means, each once.
+    pub(super) fn on(&mut self, on: &[Text]) -> Vec<String> {
+        each_once(on, "on", &mut self.problems);
+        let mut operations = BTreeSet::new();
+        for name in on {
+            match self.names.operations_called(name) {
+                Some(called) => operations.extend(called),
+                None => {
+                    let known = self.names.operations_and_classes();
+                    self.note(Problem::unknown_operation(name, &known));
+                }
+            }
+        }
+        operations.into_iter().map(str::to_owned).collect()
+    }
+
+    fn per(&mut self, limit: &file::Limit) -> Vec<(String, bool)> {
+        let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
+        let mut per = Vec::new();
+        for item in &limit.per {
+            let (name, optional) = match item.strip_suffix('?') {
+                Some(name) => (name, true),
+                None => (&**item, false),
+            };
+            if !self.names.attributes.contains(&name) {
+                let place = item.part(0..name.len());
+                self.note(Problem::unknown_attribute(name, place, &self.names.attributes));
+                continue;
+            }
+            match seen.get(name) {
+                Some(first) => self.note(Problem::repeated(item, "per", *first)),
+                None => {
+                    seen.insert(name, item.place);
+                    per.push((name.to_owned(), optional));
+                }
+            }
+        }
+        per
+    }
+
+    fn conditions(&mut self, conditions: &[(Text, Vec<Text>)]) -> Vec<(String, Vec<String>)> {
+        let mut lowered = Vec::new();
+        for (attribute, values) in conditions {
+            each_once(values, attribute, &mut self.problems);
+            if !self.names.attributes.contains(&&**attribute) {
+                self.note(Problem::unknown_attribute(attribute, attribute.place, &self.names.attributes));
+                continue;
+            }
+            for value in values {
+                self.check_value(attribute, value);
+            }
+            lowered.push((attribute.to_string(), values.iter().map(|value| value.to_string()).collect()));
+        }
+        lowered
+    }
+
+    /// Notes a limit by which some operation meets more limits than one request can be charged for.
+    fn count_charges(&mut self, drafts: &[LimitDraft]) {
+        let on_all = drafts.iter().filter(|draft| draft.on.is_none()).count();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for operation in drafts.iter().filter_map(|draft| draft.on.as_ref()).flatten() {
+            *counts.entry(operation).or_default() += 1;
+        }
+        let named = counts.into_iter().max_by_key(|(_, count)| *count);
+        let (operation, count) = named.unwrap_or((self.names.default_operation, 0));
+        let found = on_all + count;
+        if found > bounds::MAX_CHARGES {
+            let last =
+                drafts.iter().rposition(|draft| draft.on.as_ref().is_none_or(|on| on.iter().any(|it| it == operation)));
+            let last = last.and_then(|index| self.file.limits.iter().filter(|it| !is_off(it)).nth(index));
+            let place = last.map_or(Place::at(0), |limit| limit.place);
+            self.note(Problem::too_many_charges(place, operation, found, bounds::MAX_CHARGES));
+        }
+    }
+
+    /// What a demand costs a limit of this unit when it does not say so.
+    fn cost(&mut self, unit: &str, algorithm: Algorithm, limit: &file::Limit) -> Cost {
+        let settled = self.file.units.iter().any(|known| *known.name == *unit && known.settle.is_some());
+        if !settled {
+            return Cost::One;
+        }
+        if algorithm == Algorithm::Concurrency {
+            let place = limit.unit.as_ref().map_or(limit.place, |unit| unit.place);
+            let label = "known only when the answer is, and then nothing is held any more";
+            let help = "count another unit, or choose another algorithm";
+            self.note(Problem::unsettled(place, "concurrency cannot count a settled unit", label, help));
+        }
+        Cost::Settled
+    }
+}
+
+/// Whether a limit is switched off.
+pub(super) fn is_off(limit: &file::Limit) -> bool {
+    limit.mode.as_deref() == Some("off")
+}

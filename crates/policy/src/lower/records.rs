@@ -1,0 +1,50 @@
+//! Records: what is known about one app, key or account.
+
+use std::collections::BTreeMap;
+
+use tidegate_core::RecordDraft;
+
+use super::Lowering;
+use super::limits::is_off;
+use crate::file;
+use crate::problem::Problem;
+
+impl Lowering<'_> {
+    /// All records, by attribute and value.
+    pub(super) fn records(&mut self) -> BTreeMap<String, BTreeMap<String, RecordDraft>> {
+        let mut drafts = BTreeMap::new();
+        for records in &self.file.records {
+            let list = records.list.iter().map(|record| (record.value.to_string(), self.record(record)));
+            drafts.insert(records.attribute.clone(), list.collect());
+        }
+        drafts
+    }
+
+    fn record(&mut self, record: &file::Record) -> RecordDraft {
+        if let Some(plan) = record.plan.as_ref().filter(|plan| !self.names.plans.contains(&&***plan)) {
+            self.note(Problem::unknown_plan(plan, &self.names.plans));
+        }
+        if let (Some(secret), None) = (&record.secret, &self.file.jwt) {
+            self.note(Problem::no_jwt(secret.place, "a `secret`"));
+        }
+        if let Some(secret) = record.secret.as_ref().filter(|secret| secret.is_empty()) {
+            self.note(Problem::empty(secret.place, "secret", "leave it out if tokens of this record are not verified"));
+        }
+        let mut limits = BTreeMap::new();
+        for (name, quota) in &record.limits {
+            let Some(limit) = self.names.limits.get(&**name).copied() else {
+                let known: Vec<&str> = self.names.limits.keys().copied().collect();
+                self.note(Problem::unknown_limit(name, name.place, &known));
+                continue;
+            };
+            let noted = self.problems.len();
+            let counting = self.counting(limit);
+            self.problems.truncate(noted);
+            let quota = quota.as_ref().and_then(|quota| self.tree(quota, counting, &mut Vec::new()));
+            if let Some(quota) = quota.filter(|_| !is_off(limit)) {
+                limits.insert(name.to_string(), quota);
+            }
+        }
+        RecordDraft { plan: record.plan.as_deref().map(str::to_owned), created: record.created, limits }
+    }
+}

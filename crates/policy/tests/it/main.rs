@@ -1,0 +1,3 @@
+//! Tests of the policy language and of what makes demands of requests.
+
+mod lowering;

@@ -1,4 +1,9 @@
-//! Tests of the limiter and its stores.
+//! Tests of the limiter and its stores. `contract.rs` holds any store to what `store.rs` promises.
 
-mod smoke;
+mod cap;
+mod contract;
+mod limiter;
+mod memory;
+mod receipts;
 mod support;
+mod threads;

@@ -59,3 +59,24 @@ pub(crate) fn demand<'a>(policy: &'a Policy, attributes: &[(&str, &'a str)]) -> 
 pub(crate) fn limiter(max_counters: usize) -> Limiter<ManualClock, ()> {
     Limiter::new(Memory::new(MemoryOptions { max_counters }), ManualClock::at(START), ())
 }
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        let index = self.below(choices.len() as u64);
+        choices[usize::try_from(index).expect("a short list")]
+    }
+}

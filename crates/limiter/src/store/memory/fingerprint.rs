@@ -12,7 +12,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use foldhash::{SharedSeed, quality::FoldHasher};
-use tidegate_core::{Algorithm, Charge};
+use tidegate_core::Charge;
 
 /// What a counter is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,28 +41,16 @@ impl Fingerprinter {
         Fingerprinter { starts: [first, second], seeds: [SharedSeed::from_u64(third), SharedSeed::from_u64(fourth)] }
     }
 
-    /// The fingerprint of the counter of a charge: of its key, and of the algorithm, since a state means something else
-    /// under another. A reload that changes a limit's algorithm starts new counters.
+    /// The fingerprint of the counter of a charge.
     #[inline]
     pub(super) fn fingerprint(&self, charge: &Charge<'_>) -> Fingerprint {
-        let kind = kind(charge.rule().algorithm());
-        let mut tag = FoldHasher::with_seed(self.starts[0] ^ kind, &self.seeds[0]);
-        let mut place = FoldHasher::with_seed(self.starts[1] ^ kind, &self.seeds[1]);
+        let mut tag = FoldHasher::with_seed(self.starts[0], &self.seeds[0]);
+        let mut place = FoldHasher::with_seed(self.starts[1], &self.seeds[1]);
         charge.key().write(|bytes| {
             tag.write(bytes);
             place.write(bytes);
         });
         Fingerprint { tag: tag.finish().max(1), place: place.finish() }
-    }
-}
-
-/// A number of its own for every way of counting whose states look different.
-fn kind(algorithm: Algorithm) -> u64 {
-    match algorithm {
-        Algorithm::FixedWindow => 0,
-        Algorithm::TokenBucket => 1,
-        Algorithm::Concurrency => 2,
-        Algorithm::SlidingWindow { cells } => 3 + u64::from(cells),
     }
 }
 

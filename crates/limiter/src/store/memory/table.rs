@@ -5,9 +5,10 @@
 //! move locks just the two buckets that it is about. At the cap 4 of 5 slots are in use; up to there two moves find room
 //! (`fills_to_its_cap` in the tests).
 //!
-//! A slot whose counter is idle is as good as empty: any new counter may take it. Each creation also clears the idle
+//! A slot whose counter is idle is as good as empty: any new counter may take it. Each new counter also clears the idle
 //! slots of two more buckets, in turn round the table, so that the count of counters follows the truth: by the time
-//! half as many counters as there are buckets are new, every slot was looked at. There is no sweep that stops anybody.
+//! half as many counters as there are buckets are new, every slot was looked at. Counters that begin anew in their own
+//! slot do so now and then. There is no sweep that stops anybody.
 
 use tidegate_core::{Span, Timestamp};
 
@@ -15,16 +16,20 @@ use super::bucket::{Bucket, Class, LINE_WORDS};
 use super::fingerprint::Fingerprint;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, zeros};
 
-/// Fewest buckets of a table: two random places out of many are what makes two choices work. 8 KiB of small ones.
-const MIN_BUCKETS: usize = if cfg!(loom) { 2 } else { 64 };
+/// Fewest buckets of a table: two random places out of many are what makes two choices work. 2 KiB of small ones.
+const MIN_BUCKETS: usize = if cfg!(loom) { 2 } else { 16 };
 
-/// Buckets that a creation looks through for idle slots. One would keep pace with a steady population; the second makes
-/// up for what went idle since.
-const SWEEP_PER_CREATION: usize = 2;
+/// Buckets that are looked through for idle slots when a counter is new. One would keep pace with a steady population;
+/// the second makes up for what went idle since.
+const SWEEP_PER_NEW: usize = 2;
+
+/// Of so many counters that begin anew in a slot of their own, one is followed by a sweep too: where nobody is new, the
+/// count still comes down, and a token bucket that is full each time it is asked does not pay for it each time.
+const RENEWALS_PER_SWEEP: u64 = 8;
 
 /// Buckets that are looked through when the cap is reached, before a new counter is refused: more would make such a
-/// refusal dear (I50), and the next attempt looks at the next ones.
-const SWEEP_AT_CAP: usize = 8;
+/// refusal dear (I50), and the next attempt looks at the next ones. A table of fewest buckets is looked through whole.
+const SWEEP_AT_CAP: usize = MIN_BUCKETS;
 
 /// What a counter that found no room is told to wait, at least and at most.
 const SHORTEST_WAIT: Span = Span::from_micros(1_000);
@@ -174,9 +179,16 @@ impl Table {
         earliest.since(now).clamp(SHORTEST_WAIT, LONGEST_WAIT)
     }
 
-    /// Clears the idle slots of the next buckets in turn. The caller holds no lock.
-    pub(super) fn sweep(&self, now: Timestamp) {
-        self.sweep_next(SWEEP_PER_CREATION, now);
+    /// Pays for a new counter by clearing idle slots of the next buckets in turn. The caller holds no lock.
+    pub(super) fn sweep_for_new(&self, now: Timestamp) {
+        self.sweep_next(SWEEP_PER_NEW, now);
+    }
+
+    /// The same for a counter that was idle and begins anew; now and then.
+    pub(super) fn sweep_for_renewed(&self, tag: u64, now: Timestamp) {
+        if tag.wrapping_add(now.as_micros()).is_multiple_of(RENEWALS_PER_SWEEP) {
+            self.sweep_next(SWEEP_PER_NEW, now);
+        }
     }
 
     fn sweep_next(&self, buckets: usize, now: Timestamp) -> usize {

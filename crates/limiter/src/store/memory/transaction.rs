@@ -115,20 +115,24 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
         if self.statuses.verdict(self.charges) == Verdict::Refused {
             return Outcome::Decided;
         }
-        let fresh = match self.claim_seats() {
-            Ok(fresh) => fresh,
+        let mut begins = match self.claim_seats() {
+            Ok(begins) => begins,
             Err(index) => return Outcome::NoRoom(index),
         };
         locks.are_changed = true;
         for (charge, index) in self.charges.iter().zip(0..) {
             if self.is_charged(index, charge) {
-                let status = self.places[index].charge(charge, fresh[index], self.now);
+                let status = self.places[index].charge(charge, &mut begins[index], self.now);
                 self.statuses.set(index, status, Basis::Counter);
             }
         }
         drop(locks);
-        for (place, _) in self.places.iter().zip(fresh).filter(|(_, is_fresh)| *is_fresh) {
-            place.table.sweep(self.now);
+        for (place, begins) in self.places.iter().zip(begins) {
+            match begins {
+                Begins::Not => {}
+                Begins::Anew => place.table.sweep_for_renewed(place.tag, self.now),
+                Begins::New => place.table.sweep_for_new(self.now),
+            }
         }
         Outcome::Decided
     }
@@ -156,20 +160,20 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
 
     /// Claims slots for the counters that do not exist yet and says which these are, or for which there is none.
     #[inline]
-    fn claim_seats(&mut self) -> Result<[bool; N], usize> {
-        let mut fresh = [false; N];
+    fn claim_seats(&mut self) -> Result<[Begins; N], usize> {
+        let mut begins = [Begins::Not; N];
         for (charge, index) in self.charges.iter().zip(0..) {
             if self.places[index].seen != Seen::Nowhere || !self.is_charged(index, charge) {
                 continue;
             }
             let Some(seen) = self.claim_seat(index) else {
-                self.give_back(fresh);
+                self.give_back(begins);
                 return Err(index);
             };
             self.places[index].seen = seen;
-            fresh[index] = true;
+            begins[index] = Begins::New;
         }
-        Ok(fresh)
+        Ok(begins)
     }
 
     fn claim_seat(&self, index: usize) -> Option<Seen> {
@@ -184,8 +188,8 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
         })
     }
 
-    fn give_back(&mut self, fresh: [bool; N]) {
-        for (place, _) in self.places.iter_mut().zip(fresh).filter(|(_, is_fresh)| *is_fresh) {
+    fn give_back(&mut self, begins: [Begins; N]) {
+        for (place, _) in self.places.iter_mut().zip(begins).filter(|(_, begins)| *begins == Begins::New) {
             place.seat().into_iter().for_each(|seat| place.table.give_back(seat));
             place.seen = Seen::Nowhere;
         }
@@ -244,6 +248,17 @@ enum Seen {
     In { side: usize, slot: usize },
     /// In neither bucket.
     Nowhere,
+}
+
+/// Whether a counter begins with a charge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// It has been counting, or is not charged.
+    Not,
+    /// It was idle, in its own slot.
+    Anew,
+    /// It is new.
+    New,
 }
 
 /// Which buckets are locked for a counter.
@@ -337,39 +352,43 @@ impl<'m> Place<'m> {
         }
     }
 
-    /// Charges the counter, which is a new one if `is_fresh`. The caller holds its lock.
+    /// Charges the counter and notes whether it began anew. The caller holds its lock.
     #[inline]
-    fn charge(&self, charge: &Charge<'_>, is_fresh: bool, now: Timestamp) -> Status {
+    fn charge(&self, charge: &Charge<'_>, begins: &mut Begins, now: Timestamp) -> Status {
         let counting = |state: &mut [u64], counts_as| {
             seen_from(now, counts_as, charge.rule().charge(state, charge.take(), counts_as))
         };
         match self.table.class() {
-            Class::Small => self.update::<2, _>(is_fresh, now, counting),
-            Class::Medium => self.update::<16, _>(is_fresh, now, counting),
-            Class::Large => self.update::<LARGEST_STATE, _>(is_fresh, now, counting),
+            Class::Small => self.update::<2, _>(begins, now, counting),
+            Class::Medium => self.update::<16, _>(begins, now, counting),
+            Class::Large => self.update::<LARGEST_STATE, _>(begins, now, counting),
         }
     }
 
-    /// Changes the state in the counter's slot, which another counter had before if `is_fresh`.
+    /// Changes the state in the counter's slot, which was another counter's if it is new.
     #[inline]
     fn update<const WORDS: usize, T>(
         &self,
-        is_fresh: bool,
+        begins: &mut Begins,
         now: Timestamp,
         change: impl FnOnce(&mut [u64], Timestamp) -> T,
     ) -> T {
         let Seen::In { side, slot } = self.seen else { unreachable!("a counter is changed where it stands") };
         let bucket = self.bucket(side);
-        if is_fresh {
+        if *begins == Begins::New {
             self.table.forget(Seat { bucket: self.buckets[side], slot });
+            let mut state = [0; WORDS];
+            let result = change(&mut state, self.table.now_for_fresh(now));
+            bucket.set_state(slot, state);
+            bucket.set_tag(slot, self.tag);
+            return result;
         }
-        let now = if is_fresh { self.table.now_for_fresh(now) } else { now };
-        let mut state = if is_fresh { [0; WORDS] } else { bucket.state(slot) };
+        let mut state: [u64; WORDS] = bucket.state(slot);
+        if state[0] <= now.as_micros() {
+            *begins = Begins::Anew;
+        }
         let result = change(&mut state, now);
         bucket.set_state(slot, state);
-        if is_fresh {
-            bucket.set_tag(slot, self.tag);
-        }
         result
     }
 
@@ -394,11 +413,11 @@ impl<'m> Place<'m> {
             let (side, seat) = claimed.ok_or(NoRoom)?;
             self.seen = Seen::In { side, slot: seat.slot };
             locks.are_changed = true;
-            self.update::<WORDS, _>(true, now, |fresh, _| fresh.copy_from_slice(&state));
+            self.update::<WORDS, _>(&mut Begins::New, now, |fresh, _| fresh.copy_from_slice(&state));
             return Ok(());
         };
         locks.are_changed = true;
-        self.update::<WORDS, _>(false, now, |state, now| {
+        self.update::<WORDS, _>(&mut Begins::Not, now, |state, now| {
             entry.rule.adjust(state, entry.taken, actual, taken_at, now);
         });
         if self.table.bucket(seat.bucket).idle_at(seat.slot) <= now.as_micros() {

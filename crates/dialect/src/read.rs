@@ -14,7 +14,7 @@ use crate::scene::{Word, Words};
 use crate::template::{Medium, Quantity, Template, Usage, Vocabulary};
 use crate::{Dialect, DialectErrors, Inspection, bounds};
 
-use sheet::{Entry, Section, Sheet, entries, find};
+use sheet::{Entry, Section, Sheet, entries, find, value_at};
 
 /// Reads a dialect.
 pub(crate) fn dialect(name: &str, text: &str) -> Result<Dialect, DialectErrors> {
@@ -73,7 +73,9 @@ impl Sheet<'_> {
             for Entry { key, value, at, .. } in entries(table) {
                 match value.as_str() {
                     Some(text) if key == "default" => word.default = Some(text.into()),
-                    Some(text) => drop(word.by_limit.insert(key.into(), text.into())),
+                    Some(text) => {
+                        word.by_limit.insert(key.into(), text.into());
+                    }
                     None => self.error(at, format!("expected a text, found {}", value.type_str())),
                 }
             }
@@ -101,7 +103,8 @@ impl Sheet<'_> {
         let on = self.on(fields, table.at);
         let (of, (admitted, refused)) = (of?, on?);
         if refused == OnRefusal::ByIt && !matches!(of, Of::These(_)) {
-            self.error(table.at, "`refused-by-it` is for families `of` named limits; write `refused`".to_owned());
+            let at = value_at(fields, "on").unwrap_or(table.at);
+            self.error(at, "`refused-by-it` is for families `of` named limits; write `refused`".to_owned());
         }
         let vocabulary = match &of {
             Of::Binding => Vocabulary::OneLimit,
@@ -120,6 +123,7 @@ impl Sheet<'_> {
 
     fn of(&mut self, fields: &DeTable<'_>, at: usize) -> Option<Of> {
         let names = self.texts(fields, "of", at, "`binding`, `every`, the name of a limit, or a list of names")?;
+        let at = value_at(fields, "of").unwrap_or(at);
         match names.as_slice() {
             [] => None,
             [one] if &**one == "binding" => Some(Of::Binding),
@@ -135,6 +139,7 @@ impl Sheet<'_> {
 
     fn on(&mut self, fields: &DeTable<'_>, at: usize) -> Option<(bool, OnRefusal)> {
         let answers = self.texts(fields, "on", at, "a list of `admitted`, `refused`, `refused-by-it`")?;
+        let at = value_at(fields, "on").unwrap_or(at);
         let (mut admitted, mut refused) = (false, OnRefusal::No);
         for answer in answers {
             match &*answer {
@@ -289,7 +294,7 @@ impl Sheet<'_> {
                 None
             }
         };
-        if of.is_none() && wait.is_none() {
+        if !["of", "wait"].iter().any(|key| fields.contains_key(*key)) {
             self.error(table.at, "expected `of` or `wait`: which refusals it is for".to_owned());
         }
         let status = self.status(fields).or(base.status);
@@ -390,10 +395,14 @@ impl Sheet<'_> {
         }
         let body = self.text(fields, "body", at);
         let body = self.body(content_type, body, at, Vocabulary::Groups);
+        if body.as_ref().is_some_and(|body| body.template.placeholders().count() != 1) {
+            let at = value_at(fields, "body").unwrap_or(at);
+            self.error(at, "expected `{groups}` once: where the figures stand".to_owned());
+        }
         let row = self.text(fields, "row", at).and_then(|(text, span)| {
             self.template(&text, &span, Usage { medium: Medium::Json, vocabulary: Vocabulary::Row })
         });
-        let groups = self.groups(fields, at);
+        let groups = self.groups(fields, at, operations_parameter.as_ref().map(|(text, _)| text.as_str()));
         let require = self.attributes(fields, "require");
         let forbidden = self.problem(fields, "forbidden", at, Vocabulary::Forbidden);
         let bad_request = self.problem(fields, "bad_request", at, Vocabulary::Misasked);
@@ -411,12 +420,12 @@ impl Sheet<'_> {
         })
     }
 
-    fn groups(&mut self, fields: &DeTable<'_>, at: usize) -> Vec<Group> {
+    fn groups(&mut self, fields: &DeTable<'_>, at: usize, taken: Option<&str>) -> Vec<Group> {
         let tables = self.tables(fields, "group", bounds::MAX_ENTRIES);
         if tables.is_empty() {
             self.error(at, "expected at least one table `[[inspection.group]]`".to_owned());
         }
-        let mut groups = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
         for table in tables {
             let fields = table.fields;
             self.known(fields, "`[[inspection.group]]`", &["parameter", "member", "attributes"]);
@@ -424,6 +433,10 @@ impl Sheet<'_> {
             let member = self.text(fields, "member", table.at);
             let attributes = self.attributes(fields, "attributes").unwrap_or_default();
             if let (Some((parameter, _)), Some((member, _))) = (parameter, member) {
+                let is_same = |group: &Group| *group.parameter == *parameter || *group.member == *member;
+                if groups.iter().any(is_same) || taken == Some(&parameter) {
+                    self.error(table.at, format!("parameter `{parameter}` or member `{member}` is taken"));
+                }
                 groups.push(Group { parameter: parameter.into(), member: member.into(), attributes });
             }
         }

@@ -1,6 +1,7 @@
 //! Text with placeholders: `{limit};w={window:seconds}`. Read and checked once, written on every answer.
 //!
-//! A placeholder begins with `{` and a letter or digit, so that JSON's own braces need no escape; `{{` is a brace.
+//! A placeholder begins with `{` and a letter or digit, so that JSON's own braces need no escape. Elsewhere `{{` is a
+//! brace; in JSON it is two, and a string's brace before a letter is written `\u007b`.
 
 use crate::bounds;
 use crate::encoding::{Number, TIME_ENCODINGS, TimeEncoding};
@@ -203,14 +204,14 @@ fn split(text: &str, usage: Usage) -> (Vec<(usize, Piece)>, Vec<Mistake>) {
     let mut placeholders = 0;
     while let Some(char) = text[at..].chars().next() {
         let rest = &text[at + char.len_utf8()..];
-        if char != '{' || !rest.starts_with(|next: char| next == '{' || next.is_ascii_alphanumeric()) {
-            literal.push(char);
-            at += char.len_utf8();
-            continue;
-        }
-        if rest.starts_with('{') {
+        if char == '{' && rest.starts_with('{') && usage.medium != Medium::Json {
             literal.push('{');
             at += 2;
+            continue;
+        }
+        if char != '{' || !rest.starts_with(|next: char| next.is_ascii_alphanumeric()) {
+            literal.push(char);
+            at += char.len_utf8();
             continue;
         }
         if !literal.is_empty() {
@@ -218,7 +219,7 @@ fn split(text: &str, usage: Usage) -> (Vec<(usize, Piece)>, Vec<Mistake>) {
         }
         let Some(end) = rest.find('}') else {
             mistakes
-                .push(Mistake { at, message: "placeholder is not closed by `}`; write `{{` for a brace".to_owned() });
+                .push(Mistake { at, message: "placeholder is not closed by `}`".to_owned() });
             return (parts, mistakes);
         };
         match Placeholder::parse(&rest[..end], usage.vocabulary) {

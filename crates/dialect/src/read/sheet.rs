@@ -59,7 +59,7 @@ impl<'t> Sheet<'t> {
     pub(super) fn known(&mut self, fields: &DeTable<'_>, of: &str, known: &[&str]) {
         for entry in entries(fields).into_iter().filter(|entry| !known.contains(&entry.key)) {
             let near = suggestion(entry.key, known.iter().copied());
-            let message = format!("unknown key `{}`{near}; {of} has `{}`", entry.key, known.join("`, `"));
+            let message = format!("unknown key `{}`: {of} has `{}`{near}", entry.key, known.join("`, `"));
             self.error(entry.at, message);
         }
     }
@@ -166,6 +166,11 @@ impl<'t> Sheet<'t> {
 pub(super) fn find<'v>(fields: &'v DeTable<'v>, key: &str) -> Option<(&'v DeValue<'v>, usize)> {
     let (key, value) = fields.get_key_value(key)?;
     Some((value.get_ref(), key.span().start))
+}
+
+/// Where the value under `key` stands.
+pub(super) fn value_at(fields: &DeTable<'_>, key: &str) -> Option<usize> {
+    fields.get(key).map(|value| value.span().start)
 }
 
 /// The entries of a table in the order written.

@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use tidegate_core::{
-    Algorithm, Basis, Decision, Demand, DemandBuilder, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota,
-    QuotaTree, Span, Status, Statuses, Timestamp, Verdict, Wait, decide,
+    Algorithm, Decision, Demand, LimitDraft, Mode, Purpose, Quota, QuotaTree, Span, Status, Timestamp, Verdict, Wait,
 };
 use tidegate_dialect::{Dialect, Fields};
 
+use crate::build::{decision, draft_of, policy, set_all};
 use crate::shipped::{dialect, vendors};
 
 #[test]
@@ -116,7 +116,7 @@ impl<'t> Section<'t> {
             .collect()
     }
 
-    fn limits(&self) -> Vec<LimitLine<'t>> {
+    fn limits(&self) -> Vec<LimitLine> {
         self.all("limit").map(|line| LimitLine::parse(line, &self.place)).collect()
     }
 
@@ -133,26 +133,25 @@ impl<'t> Section<'t> {
 }
 
 /// `NAME AMOUNT [per WINDOW] ALGORITHM [burst N] [unit U] [shadow] remaining N reset SPAN [retry WAIT]`
-struct LimitLine<'t> {
+struct LimitLine {
     draft: LimitDraft,
-    unit: &'t str,
     status: Status,
 }
 
-impl<'t> LimitLine<'t> {
-    fn parse(line: &'t str, place: &str) -> LimitLine<'t> {
+impl LimitLine {
+    fn parse(line: &str, place: &str) -> LimitLine {
         let mut words = line.split_whitespace();
         let mut next = |what: &str| words.next().unwrap_or_else(|| panic!("{place}: expected {what} in `{line}`"));
         let name = next("a name");
         let amount = whole(next("an amount"));
         let mut quota = Quota { amount, window: Span::ZERO, burst: amount };
-        let mut limit = LimitLine { draft: draft_of(name), unit: "requests", status: Status::default() };
+        let mut limit = LimitLine { draft: draft_of(name), status: Status::default() };
         while let Some(word) = words.next() {
             let mut value = || words.next().unwrap_or_else(|| panic!("{place}: `{word}` of what, in `{line}`"));
             match word {
                 "per" => quota.window = span(value()),
                 "burst" => quota.burst = whole(value()),
-                "unit" => limit.unit = value(),
+                "unit" => limit.draft.unit = value().to_owned(),
                 "shadow" => limit.draft.mode = Mode::Shadow,
                 "fixed-window" => limit.draft.algorithm = Algorithm::FixedWindow,
                 "sliding-window" => limit.draft.algorithm = Algorithm::SlidingWindow { cells: 10 },
@@ -164,49 +163,9 @@ impl<'t> LimitLine<'t> {
                 other => panic!("{place}: unknown word `{other}` in `{line}`"),
             }
         }
-        limit.draft.unit = limit.unit.to_owned();
         limit.draft.quota = QuotaTree::Fixed(quota);
         limit
     }
-}
-
-fn draft_of(name: &str) -> LimitDraft {
-    LimitDraft {
-        name: name.to_owned(),
-        on: None,
-        per: Vec::new(),
-        unit: String::new(),
-        cost: tidegate_core::Cost::One,
-        quota: QuotaTree::Unlimited,
-        algorithm: Algorithm::FixedWindow,
-        mode: Mode::Enforce,
-        when: Vec::new(),
-        unless: Vec::new(),
-        exempt_created_before: None,
-    }
-}
-
-/// A policy that has these limits, these attributes and these operations.
-fn policy<'n>(limits: &[LimitLine<'_>], attributes: impl Iterator<Item = &'n str>, operations: &[String]) -> Policy {
-    let built_in = tidegate_core::AttributeId::BUILT_IN;
-    let mut draft = PolicyDraft { name: "row".to_owned(), default_operation: "other".to_owned(), ..Default::default() };
-    for name in attributes.filter(|name| !built_in.contains(name)) {
-        if !draft.attributes.iter().any(|known| known == name) {
-            draft.attributes.push(name.to_owned());
-        }
-    }
-    for limit in limits {
-        if limit.unit != "requests" && !draft.units.iter().any(|known| known == limit.unit) {
-            draft.units.push(limit.unit.to_owned());
-        }
-    }
-    for name in operations.iter().map(String::as_str).chain(["other"]) {
-        if !draft.operations.iter().any(|known| known.name == name) {
-            draft.operations.push(OperationDraft { name: name.to_owned(), ..Default::default() });
-        }
-    }
-    draft.limits = limits.iter().map(|limit| limit.draft.clone()).collect();
-    Policy::freeze(&draft).expect("the row's limits are a policy")
 }
 
 fn render_decision(dialect: &Dialect, section: &Section<'_>) -> String {
@@ -214,30 +173,13 @@ fn render_decision(dialect: &Dialect, section: &Section<'_>) -> String {
     let (limits, attributes) = (section.limits(), section.attributes());
     let operations: Vec<String> =
         attributes.iter().filter(|(name, _)| *name == "operation").map(|(_, value)| value.clone()).collect();
-    let policy = policy(&limits, attributes.iter().map(|(name, _)| *name), &operations);
+    let policy = policy(limits.iter().map(|limit| &limit.draft), attributes.iter().map(|(name, _)| *name), &operations);
     let mut builder = Demand::on(&policy);
     set_all(&mut builder, &policy, &attributes);
     let demand = builder.build();
     let statuses: Vec<Status> = limits.iter().map(|limit| limit.status).collect();
     let decision = decision(&policy, &demand, &statuses, section.at());
     format!("  verdict {}\n{}", verdict(&decision), written(&dialect.render(&decision)))
-}
-
-fn decision<'d>(policy: &'d Policy, demand: &'d Demand<'d>, statuses: &[Status], now: Timestamp) -> Decision<'d> {
-    let charges = policy.resolve(demand);
-    assert_eq!(charges.len(), statuses.len(), "every limit of the row applies");
-    let mut answer = Statuses::new();
-    for (index, status) in statuses.iter().enumerate() {
-        answer.set(index, *status, Basis::Counter);
-    }
-    decide(charges, answer, now)
-}
-
-fn set_all<'a>(builder: &mut DemandBuilder<'a>, policy: &Policy, attributes: &'a [(&str, String)]) {
-    for (name, value) in attributes {
-        let attribute = policy.attribute(name).expect("declared for the row");
-        builder.set(attribute, value).expect("a value that fits");
-    }
 }
 
 fn verdict(decision: &Decision<'_>) -> String {
@@ -286,7 +228,7 @@ fn render_inspection(dialect: &Dialect, section: &Section<'_>) -> String {
     let (limits, attributes) = (section.limits(), section.attributes());
     let counters: Vec<Counter<'_>> = section.all("counter").map(Counter::parse).collect();
     let operations: Vec<String> = section.all("operation").map(str::to_owned).collect();
-    let policy = policy(&limits, attributes.iter().map(|(name, _)| *name), &operations);
+    let policy = policy(limits.iter().map(|limit| &limit.draft), attributes.iter().map(|(name, _)| *name), &operations);
     let mut builder = Demand::on(&policy);
     set_all(&mut builder, &policy, &attributes);
     let statuses: Vec<Status> = limits.iter().map(|limit| limit.status).collect();
@@ -296,7 +238,7 @@ fn render_inspection(dialect: &Dialect, section: &Section<'_>) -> String {
         statuses.iter().map(|status| Status { remaining: left(status), ..*status }).collect()
     };
     let fields = inspection.answer(&policy, &builder, section.one("query"), |demand| {
-        assert_eq!(demand.purpose(), tidegate_core::Purpose::Peek);
+        assert_eq!(demand.purpose(), Purpose::Peek);
         decision(demand.policy(), demand, &peek(demand), section.at())
     });
     written(&fields)

@@ -1,4 +1,6 @@
 //! What the shipped dialects write, and what a dialect's file may say.
 
+mod build;
 mod conformance;
+mod mistakes;
 mod shipped;

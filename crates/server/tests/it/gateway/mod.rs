@@ -1,0 +1,7 @@
+//! The gateway on real sockets: raw bytes in, raw bytes out, before an upstream that writes down what it receives.
+
+mod stand;
+
+mod bodies;
+mod strictness;
+mod together;

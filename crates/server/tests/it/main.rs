@@ -1,0 +1,3 @@
+//! The server on real sockets.
+
+mod gateway;

@@ -3,5 +3,7 @@
 mod stand;
 
 mod bodies;
+mod forwarding;
+mod spellings;
 mod strictness;
 mod together;

@@ -1,0 +1,163 @@
+//! Clocks that step and jitter, and rules that change under a counter (I10, I35).
+
+use proptest::prelude::*;
+use tidegate_core::{Algorithm, Quota, Rule, Span, Timestamp, Wait};
+
+use crate::oracle::Oracle;
+use crate::samples::{Gap, Sample, Story, beginnings, cases, gaps, needs, rules_of, timed_rules, windowed_rules};
+
+proptest! {
+    #![proptest_config(cases(3_000))]
+
+    /// I10, small steps: a `now` that is earlier than the newest charge, by up to one window or one fill, counts as
+    /// the newest. Verdict and remaining are those of the model at that instant, so nothing extra is admitted; and the
+    /// wait is exact on the stepped clock.
+    #[test]
+    fn an_earlier_now_counts_as_the_newest_i10(
+        sample in timed_rules(),
+        beginning in beginnings(),
+        steps in prop::collection::vec((gaps(), needs(), 0_u64..1_024), 1..40),
+    ) {
+        prop_assume!(sample.quota.amount > 0 && remembers_newest(&sample));
+        let mut oracle = Oracle::new(sample.algorithm, sample.quota);
+        let (mut state, mut story, mut newest) = (sample.fresh(), Story::begin(beginning), 0_u64);
+        for (gap, need, back) in steps {
+            story.pass(gap, &sample);
+            let back = u64::try_from(u128::from(longest_step(&sample)) * u128::from(back) / 1_024).unwrap();
+            let now = story.now.saturating_sub(back).max(newest.saturating_sub(longest_step(&sample)));
+            let stepped = story.at(now);
+            let need = stepped.units(need, &sample, &state);
+            let status = sample.rule.peek(&state, need, stepped.timestamp());
+            let counts_as = now.max(newest);
+            let expected = oracle.ask(need, counts_as);
+            prop_assert_eq!(i128::from(status.remaining), expected.remaining, "at {}, newest {}", now, newest);
+            prop_assert_eq!(status.fits(), expected.retry_after == Wait::None);
+            if let Wait::For(span) = status.retry_after {
+                let then = now + span.as_micros();
+                prop_assert!(sample.rule.peek(&state, need, Timestamp::from_micros(then)).fits());
+                prop_assert!(!sample.rule.peek(&state, need, Timestamp::from_micros(then - 1)).fits());
+            }
+            if status.fits() && need > 0 {
+                sample.rule.charge(&mut state, need, stepped.timestamp());
+                oracle.admit(counts_as, need);
+                newest = counts_as;
+            }
+            story.hear(status);
+        }
+        oracle.check_promise();
+    }
+
+    /// I10, any steps: on the clock as it reads after a step, no interval admits more than promised, so a step adds at
+    /// most one capacity; and nobody waits longer than one window, or one fill, more than usual.
+    #[test]
+    fn a_step_adds_at_most_one_capacity_and_one_window_i10(
+        sample in timed_rules(),
+        phases in prop::collection::vec((beginnings(), prop::collection::vec((gaps(), needs()), 1..12)), 2..6),
+    ) {
+        prop_assume!(sample.quota.amount > 0);
+        let mut state = sample.fresh();
+        for (beginning, steps) in phases {
+            let mut admitted = Oracle::new(sample.algorithm, sample.quota);
+            let mut story = Story::begin(beginning);
+            for (gap, need) in steps {
+                story.pass(gap, &sample);
+                let need = story.units(need, &sample, &state);
+                let status = sample.rule.peek(&state, need, story.timestamp());
+                if let Wait::For(span) = status.retry_after {
+                    prop_assert!(span.as_micros() <= sample.longest_lockout().saturating_add(1), "{:?}", span);
+                    let then = story.timestamp().plus(span);
+                    prop_assert!(sample.rule.peek(&state, need, then).fits());
+                }
+                if status.fits() {
+                    sample.rule.charge(&mut state, need, story.timestamp());
+                    admitted.admit(story.now, need);
+                }
+                story.hear(status);
+            }
+            admitted.check_promise();
+        }
+    }
+
+    /// I35: a limit that changes in the middle of a window leaves max(0, new − used), at once.
+    #[test]
+    fn a_changed_amount_leaves_new_minus_used_i35(
+        sample in windowed_rules(), new in 0_u64..3_000, beginning in beginnings(),
+        parts in prop::collection::vec((0_u64..200, 1_u64..16), 1..8)
+    ) {
+        let changed = Sample::of(sample.algorithm, Quota::per(new, sample.quota.window)).unwrap();
+        let (mut state, mut story) = (sample.fresh(), Story::begin(beginning));
+        for (gap, part) in parts {
+            story.pass(Gap::Part(gap), &sample);
+            let take = (sample.quota.amount / 16 * part).max(1);
+            if sample.rule.peek(&state, take, story.timestamp()).fits() {
+                sample.rule.charge(&mut state, take, story.timestamp());
+            }
+            let used = sample.quota.amount - sample.rule.peek(&state, 0, story.timestamp()).remaining;
+            let status = changed.rule.peek(&state, 0, story.timestamp());
+            prop_assert_eq!(status.remaining, new.saturating_sub(used));
+        }
+    }
+
+    /// Any rule reads any other's state, of the same layout: it never gives more than its limit, and what it refuses
+    /// waits no longer than the worst of its own states.
+    #[test]
+    fn a_changed_rule_locks_nobody_out(
+        pair in timed_rules().prop_flat_map(|old| (Just(old), rules_of(old.algorithm))), beginning in beginnings(),
+        parts in prop::collection::vec((gaps(), needs()), 1..8)
+    ) {
+        let (old, new) = pair;
+        let (mut state, mut story) = (old.fresh(), Story::begin(beginning));
+        for (gap, need) in parts {
+            story.pass(gap, &old);
+            let need = story.units(need, &old, &state);
+            let status = old.rule.peek(&state, need, story.timestamp());
+            if status.fits() {
+                old.rule.charge(&mut state, need, story.timestamp());
+            }
+            story.hear(status);
+            let status = new.rule.peek(&state, 1, story.timestamp());
+            prop_assert!(status.remaining <= new.rule.limit());
+            if let Wait::For(span) = status.retry_after {
+                prop_assert!(span.as_micros() <= new.longest_wait().saturating_add(1), "{:?}", span);
+                prop_assert!(new.rule.peek(&state, 1, story.timestamp().plus(span)).fits());
+            }
+        }
+    }
+}
+
+/// I10: a thousand callers who read the clock in one order and arrive in another all get their place.
+#[test]
+fn callers_in_the_wrong_order_all_fit_i8() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow { cells: 10 }, Algorithm::TokenBucket] {
+        let rule = Rule::new(algorithm, Quota::per(1_000, Span::from_secs(3_600))).unwrap();
+        let mut state = vec![0; rule.state_words()];
+        for caller in 0..1_000 {
+            let now = Timestamp::from_micros(1_706_774_400_500_000 - caller);
+            assert!(rule.peek(&state, 1, now).fits(), "caller {caller} of {algorithm:?}");
+            rule.charge(&mut state, 1, now);
+        }
+        let last = Timestamp::from_micros(1_706_774_400_500_000 + 1);
+        assert!(!rule.peek(&state, 1, last).fits());
+    }
+}
+
+/// How far back a clock may step and still cost nothing.
+fn longest_step(sample: &Sample) -> u64 {
+    match sample.algorithm {
+        Algorithm::TokenBucket => {
+            let whole = u128::from(sample.quota.burst) * u128::from(sample.quota.window.as_micros());
+            u64::try_from(whole / u128::from(sample.quota.amount)).unwrap()
+        }
+        _ => sample.quota.window.as_micros(),
+    }
+}
+
+/// Whether a bucket's state has room for the newest `now`: three fills in the bits that its fraction leaves.
+fn remembers_newest(sample: &Sample) -> bool {
+    let denominator = sample.quota.amount / divisor(sample.quota.amount, sample.quota.window.as_micros());
+    sample.algorithm != Algorithm::TokenBucket || u128::from(denominator) * 8 * sample.fill() < 1 << 62
+}
+
+fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { divisor(b, a % b) }
+}

@@ -199,8 +199,7 @@ impl Family {
                     list.render(limits.map(|ruling| Scene { subject: Some(ruling), ..scene }))
                 }
             };
-            // An empty value says nothing, and some readers take it for a fault.
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
+            if let Some(value) = value {
                 fields.add(&header.name, value);
             }
         }

@@ -156,15 +156,15 @@ impl Template {
         Ok(Template { pieces: parts.into_iter().map(|(_, piece)| piece).collect() })
     }
 
-    /// Writes a header's value, or says that one of its values is missing; then `out` is of no use.
+    /// Writes a header's value, or says that one of its values is missing or empty; then `out` is of no use.
     pub(crate) fn write_header(&self, source: &impl Source, out: &mut String) -> Option<()> {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Value { placeholder, .. } => match source.value(placeholder)? {
                     Value::Number(number) => number.write(out),
+                    Value::Text("") | Value::Json(_) => return None,
                     Value::Text(text) => escape::header(text, out),
-                    Value::Json(_) => return None,
                 },
             }
         }
@@ -218,8 +218,7 @@ fn split(text: &str, usage: Usage) -> (Vec<(usize, Piece)>, Vec<Mistake>) {
             parts.push((literal_at, Piece::Text(std::mem::take(&mut literal))));
         }
         let Some(end) = rest.find('}') else {
-            mistakes
-                .push(Mistake { at, message: "placeholder is not closed by `}`".to_owned() });
+            mistakes.push(Mistake { at, message: "placeholder is not closed by `}`".to_owned() });
             return (parts, mistakes);
         };
         match Placeholder::parse(&rest[..end], usage.vocabulary) {

@@ -3,4 +3,6 @@
 mod build;
 mod conformance;
 mod mistakes;
+mod properties;
+mod render;
 mod shipped;

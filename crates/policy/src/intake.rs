@@ -27,7 +27,7 @@ mod sources;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use tidegate_core::{AttributeId, OperationId, Policy, Timestamp, UnitId};
+use tidegate_core::{AttributeId, OperationId, Policy, Timestamp, UnitId, bounds};
 
 use json::{Found, Pointer};
 use jwt::{Claims, Secrets};
@@ -48,6 +48,8 @@ pub use route::Route;
 /// wherever an upstream obeys, so a request that has one with another method is refused.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
+const _: () = assert!(bounds::MAX_ATTRIBUTES <= u16::BITS as usize, "a bit for each attribute");
+
 /// How requests of one API become facts: frozen, as its policy is.
 #[derive(Debug)]
 pub struct Intake {
@@ -65,7 +67,8 @@ pub struct Intake {
 /// What is read for one operation beside its attributes.
 #[derive(Debug)]
 struct Plan {
-    needs_body: bool,
+    /// One bit for each attribute that the limits depend on and that may be in the body.
+    in_body: u16,
     /// Places in the intake's costs.
     costs: Vec<usize>,
     settles: Arc<[Settle]>,
@@ -120,7 +123,7 @@ impl Intake {
 
     /// Whether the body must be known to extract what the limits on an operation count by.
     pub fn needs_body(&self, operation: OperationId) -> bool {
-        self.plans.get(operation.index()).is_some_and(|plan| plan.needs_body)
+        self.plans.get(operation.index()).is_some_and(Plan::needs_body)
     }
 
     /// Whether an attribute may come from the header of that name.
@@ -147,7 +150,7 @@ impl Intake {
     ) -> Result<Facts, BadRequest> {
         refuse_method_override(request.headers, route.method())?;
         let plan = self.plans.get(route.operation().index());
-        let body = request.body.filter(|_| plan.is_some_and(|plan| plan.needs_body));
+        let body = request.body.filter(|_| plan.is_some_and(Plan::needs_body));
         let costs: Vec<&CostOf> = plan.iter().flat_map(|plan| &plan.costs).map(|cost| &self.costs[*cost]).collect();
         let pointers: Vec<&Pointer> = costs.iter().map(|cost| &cost.pointer).collect();
         let shape = route.shape().and_then(|id| self.routes.shape(id));
@@ -169,12 +172,13 @@ impl Intake {
         facts: &mut Facts,
         now: Timestamp,
     ) -> Result<(), BadRequest> {
+        let in_body = self.plans.get(facts.operation().index()).map_or(0, |plan| plan.in_body);
         for attribute in &self.attributes {
             if attribute.is_claimed() && reading.claims.is_empty() {
                 reading.claims = self.claims(reading, facts, now)?;
             }
             for source in &attribute.sources {
-                let value = reading.value(source);
+                let value = reading.value(source, in_body & bit(attribute.id) != 0);
                 let value = value.map_err(|problem| problem.about_attribute(policy.attribute_name(attribute.id)))?;
                 if let Some(value) = value {
                     facts.put(attribute.id, value);
@@ -221,6 +225,17 @@ impl Intake {
         }
         ResponseMeter::new(Arc::clone(settles), headers)
     }
+}
+
+impl Plan {
+    fn needs_body(&self) -> bool {
+        self.in_body != 0 || !self.costs.is_empty()
+    }
+}
+
+/// An attribute's bit in [`Plan::in_body`].
+fn bit(attribute: AttributeId) -> u16 {
+    1 << attribute.index()
 }
 
 /// Whether a body is encoded so that its bytes are not what they mean.

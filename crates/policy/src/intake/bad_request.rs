@@ -18,7 +18,7 @@ impl BadRequest {
 
     /// The same complaint, with the name of the attribute it is about.
     pub(crate) fn about_attribute(self, attribute: &str) -> BadRequest {
-        BadRequest { message: format!("{} for attribute `{attribute}`", self.message), ..self }
+        BadRequest { message: format!("{} (attribute `{attribute}`)", self.message), ..self }
     }
 
     /// The part of the request: `path`, `query`, `header x-api-key`, `body` …

@@ -12,7 +12,7 @@ use super::jwt::{Claims, Secret, Secrets};
 use super::meter::Settle;
 use super::routes::{Routes, Shape};
 use super::sources::{Attribute, Inputs};
-use super::{CostOf, Intake, Plan, Tokens};
+use super::{CostOf, Intake, Plan, Tokens, bit};
 
 /// Why an intake cannot be built from a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,31 +138,31 @@ impl Builder<'_> {
             let settles = shared
                 .entry(indices)
                 .or_insert_with_key(|indices| indices.iter().map(|index| settles.list[*index].0.clone()).collect());
-            let needs_body = !costs.is_empty() || self.attributes_need_body(operation, shapes, attributes, tokens);
-            plans.push(Plan { needs_body, costs, settles: Arc::clone(settles) });
+            let in_body = self.attributes_in_body(operation, shapes, attributes, tokens);
+            plans.push(Plan { in_body, costs, settles: Arc::clone(settles) });
         }
         Ok(plans)
     }
 
-    /// Whether the body can hold the value of an attribute that the limits on an operation depend on.
-    fn attributes_need_body(
+    /// The attributes that the limits on an operation depend on and that the body may have to tell.
+    fn attributes_in_body(
         &self,
         operation: OperationId,
         shapes: &[&Shape],
         attributes: &[Attribute],
         tokens: Option<&Tokens>,
-    ) -> bool {
+    ) -> u16 {
         // What no route leads to can still be the default operation, without parameters.
         let is_routed = !shapes.is_empty() && operation != self.policy.default_operation();
         let is_certain = |name: &str| is_routed && shapes.iter().all(|shape| shape.has_parameter(name));
-        let is_read = |attribute: &Attribute| self.policy.reads(operation, attribute.id);
-        let selects_secret = |id: AttributeId| {
-            let selects = tokens.is_some_and(|tokens| tokens.secrets.iter().any(|(selecting, _)| *selecting == id));
-            selects && attributes.iter().any(|attribute| attribute.is_claimed() && is_read(attribute))
+        let is_read = |attribute: &&Attribute| self.policy.reads(operation, attribute.id);
+        let selects_secret = |attribute: &&Attribute| {
+            let selects = tokens.is_some_and(|tokens| tokens.secrets.iter().any(|(id, _)| *id == attribute.id));
+            selects && attributes.iter().filter(|attribute| attribute.is_claimed()).any(|claimed| is_read(&claimed))
         };
-        let mut in_body = attributes.iter().filter(|attribute| attribute.is_in_body());
-        in_body
-            .any(|attribute| (is_read(attribute) || selects_secret(attribute.id)) && attribute.needs_body(is_certain))
+        let in_body = attributes.iter().filter(|attribute| attribute.needs_body(is_certain));
+        let read = in_body.filter(|attribute| is_read(attribute) || selects_secret(attribute));
+        read.fold(0, |bits, attribute| bits | bit(attribute.id))
     }
 
     fn costs(&self) -> Result<Stated<CostOf>, String> {

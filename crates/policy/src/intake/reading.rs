@@ -76,13 +76,14 @@ impl<'r> Reading<'r> {
         })
     }
 
-    /// The value that a source gives: of its first place that is present, through its map.
+    /// The value that a source gives: of its first place that is present, through its map. Unless `is_in_body`, nothing
+    /// is looked for in the body, whether or not it is known.
     ///
     /// # Errors
     ///
     /// The value is no clean text, or too long.
-    pub(crate) fn value(&self, source: &Source) -> Result<Option<String>, BadRequest> {
-        for place in &source.places {
+    pub(crate) fn value(&self, source: &Source, is_in_body: bool) -> Result<Option<String>, BadRequest> {
+        for place in source.places.iter().filter(|place| is_in_body || !matches!(place, Place::Body(_))) {
             if let Some(value) = self.present(place)? {
                 check_value(&value, || self.shown(place))?;
                 return Ok(source.mapped(&value));

@@ -105,11 +105,6 @@ impl Attribute {
         self.places().any(|place| matches!(place, Place::Claim(_)))
     }
 
-    /// Whether something in the body can be its value.
-    pub(crate) fn is_in_body(&self) -> bool {
-        self.places().any(|place| matches!(place, Place::Body(_)))
-    }
-
     /// Whether the body must be read to know its value, where `is_certain` are the path parameters that are there.
     pub(crate) fn needs_body(&self, is_certain: impl Fn(&str) -> bool) -> bool {
         for source in &self.sources {

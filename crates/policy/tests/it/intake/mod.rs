@@ -1,0 +1,13 @@
+//! The intake: from requests to facts. Tables are in `tests/data`.
+
+mod attributes;
+mod bodies;
+mod build;
+mod demands;
+mod hosts;
+mod junk;
+mod meter;
+mod paths;
+mod routes;
+mod sketch;
+mod tokens;

@@ -49,9 +49,9 @@ pub(super) fn peek(rule: &Rule, cells: u16, state: &[u64], need: u64, now: Times
             return Status { remaining: rule.limit(), reset_after: Span::ZERO, retry_after: wait(rule, need) };
         }
         View::Cells { last } => grid.used(state, last),
-        View::Lump { used } => used,
+        View::Lump { used } => used.into(),
     };
-    let remaining = rule.limit().saturating_sub(used);
+    let remaining = u64::try_from(used).map_or(0, |used| rule.limit().saturating_sub(used));
     let reset_after = Timestamp::from_micros(state[0]).since(now);
     let retry_after = match (wait(rule, need), view) {
         (Wait::None, _) if need <= remaining => Wait::None,
@@ -161,27 +161,31 @@ impl Grid {
         cell <= state[1] && state[1] - cell <= self.cells
     }
 
-    /// Units in the cells that count when `last` is the newest.
-    fn used(self, state: &[u64], last: u64) -> u64 {
-        let first = last.saturating_sub(self.cells);
-        let cells = first..=last.min(state[1]);
-        cells.fold(0, |sum: u64, cell| sum.saturating_add(self.units(state, cell)))
-    }
-
-    fn units(self, state: &[u64], cell: u64) -> u64 {
-        if self.holds(state, cell) { state[self.word_of(cell)] } else { 0 }
+    /// Units in the cells that count when `last` is the newest; wide enough for any words.
+    fn used(self, state: &[u64], last: u64) -> u128 {
+        let all: u128 = state[self.ring()].iter().map(|units| u128::from(*units)).sum();
+        let oldest = state[1].saturating_sub(self.cells);
+        let past = self.from(oldest).take_while(|(cell, _)| cell + self.cells < last);
+        all - past.map(|(_, word)| u128::from(state[word])).sum::<u128>()
     }
 
     /// The earliest instant at which no more than `most` of the `used` units still count. `last` is the newest cell.
-    fn fits_at(self, state: &[u64], last: u64, mut used: u64, most: u64) -> Timestamp {
-        let mut cell = last.saturating_sub(self.cells);
-        loop {
-            used = used.saturating_sub(self.units(state, cell));
-            if used <= most || cell >= state[1] {
+    fn fits_at(self, state: &[u64], last: u64, used: u128, most: u64) -> Timestamp {
+        let mut left = used;
+        let counted = self.from(last.saturating_sub(self.cells)).take_while(|(cell, _)| *cell < state[1]);
+        for (cell, word) in counted {
+            left -= u128::from(state[word]);
+            if left <= u128::from(most) {
                 return Timestamp::from_micros(self.end_of(cell));
             }
-            cell += 1;
         }
+        Timestamp::from_micros(state[0])
+    }
+
+    /// All cells that a state can hold, from this one on, each with its word.
+    fn from(self, cell: u64) -> impl Iterator<Item = (u64, usize)> {
+        let (ring, first) = (self.ring(), self.word_of(cell));
+        (cell..).zip((first..ring.end).chain(ring.start..first))
     }
 
     /// Makes the state one of this grid, if it is not, and says which cell `now` counts as.

@@ -26,17 +26,22 @@ fn every_vendor_conforms() {
 }
 
 fn check_file(folder: &Path, wrong: &mut String) {
-    let dialect = dialect(folder);
     let file = folder.join("conformance.txt");
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let decisions = check_text(&dialect(folder), &file.display().to_string(), &text, wrong);
+    assert!(decisions >= 8, "{}: {decisions} decisions, at least 8 are needed", file.display());
+}
+
+/// Checks every row of a text, and tells of those that come out otherwise; counts the decisions.
+pub(crate) fn check_text(dialect: &Dialect, file: &str, text: &str, wrong: &mut String) -> usize {
     let mut decisions = 0;
-    for section in sections(&file, &text) {
+    for section in sections(file, text) {
         let found = match section.kind {
             "decision" => {
                 decisions += 1;
-                render_decision(&dialect, &section)
+                render_decision(dialect, &section)
             }
-            "inspection" => render_inspection(&dialect, &section),
+            "inspection" => render_inspection(dialect, &section),
             "request" => continue,
             kind => panic!("{}: a section is a decision, an inspection or a request, not `{kind}`", section.place),
         };
@@ -46,7 +51,7 @@ fn check_file(folder: &Path, wrong: &mut String) {
             writeln!(wrong, "{}: {title}\nexpected\n{expected}found\n{found}", section.place).expect("a string");
         }
     }
-    assert!(decisions >= 8, "{}: {decisions} decisions, at least 8 are needed", file.display());
+    decisions
 }
 
 /// One section of a file.
@@ -58,10 +63,10 @@ struct Section<'t> {
     lines: Vec<(&'t str, &'t str)>,
 }
 
-fn sections<'t>(file: &Path, text: &'t str) -> Vec<Section<'t>> {
+fn sections<'t>(file: &str, text: &'t str) -> Vec<Section<'t>> {
     let mut sections: Vec<Section<'t>> = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let place = format!("{}:{}", file.display(), index + 1);
+        let place = format!("{file}:{}", index + 1);
         let line = line.trim_end();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -296,4 +301,23 @@ fn unescaped(text: &str) -> String {
         });
     }
     plain
+}
+
+#[test]
+fn a_row_that_is_not_so_is_told() {
+    let folder = vendors().into_iter().find(|folder| folder.ends_with("whatsapp")).expect("it ships");
+    let text = std::fs::read_to_string(folder.join("conformance.txt")).expect("its rows");
+    for (said, instead) in [
+        ("status    429", "status    428"),
+        ("X-RateLimit-Reset: 1706774460", "X-RateLimit-Reset: 1706774459"),
+        ("refused by messages", "refused by general"),
+        ("\"retryAfter\":4}", "\"retryAfter\":3}"),
+        ("body      {", "# body {"),
+        ("header    X-RateLimit-Limit: 500\n", ""),
+    ] {
+        let mut wrong = String::new();
+        assert!(text.contains(said), "{said}");
+        check_text(&dialect(&folder), "mistaken", &text.replacen(said, instead, 1), &mut wrong);
+        assert!(wrong.starts_with("mistaken:"), "`{instead}` was not noticed");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod conformance;
+mod docs;
 mod mistakes;
 mod properties;
 mod render;

@@ -19,7 +19,7 @@ pub use decision::{Basis, Decision, Ruling, Statuses, Verdict, decide};
 pub use demand::{Attributes, Demand, DemandBuilder, DemandError, Purpose};
 pub use key::Key;
 pub use policy::{
-    AttributeId, Charge, Charges, Condition, Cost, FreezeError, Limit, LimitDraft, LimitId, Mode, Operation,
+    AttributeId, Case, Charge, Charges, Condition, Cost, FreezeError, Limit, LimitDraft, LimitId, Mode, Operation,
     OperationDraft, OperationId, Per, Policy, PolicyDraft, QuotaTree, Record, RecordDraft, UnitId,
 };
 pub use time::{Span, Timestamp};

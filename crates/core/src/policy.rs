@@ -1,5 +1,6 @@
 //! All limits, operations, plans and records of one API: frozen, numbered, replaced only whole.
 
+mod cases;
 mod freeze;
 mod matching;
 mod reads;
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 
 use crate::{Key, Rule, Timestamp};
 
+pub use cases::Case;
 pub use freeze::{FreezeError, LimitDraft, OperationDraft, PolicyDraft, QuotaTree, RecordDraft};
 pub use matching::{Charge, Charges};
 

@@ -274,8 +274,8 @@ impl Client {
 
     fn open_tunnel(&self, client: OnUpgrade, mut response: Response<Incoming>, hold: Hold) -> Response<Download> {
         let upstream = hyper::upgrade::on(&mut response);
-        let idle = self.gateway.options.timeouts.tunnel;
-        tokio::spawn(tunnel::run(client, upstream, idle, self.stage.clone(), hold));
+        let timeouts = self.gateway.options.timeouts;
+        tokio::spawn(tunnel::run(client, upstream, timeouts, self.stage.clone(), hold));
         ask_to_upgrade(response.headers_mut());
         response.map(|_| Download::local(None))
     }

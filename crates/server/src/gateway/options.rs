@@ -29,7 +29,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Until a client takes in what was written to it. 60 s.
     pub write: Duration,
-    /// After a connection's last answer, for a client that still sends: 2 s, so that it can read the answer.
+    /// After a connection's last answer, for a client that still sends, so that it can read the answer; and after one
+    /// end of a tunnel has closed, for what is on its way there. 2 s.
     pub linger: Duration,
     /// Until the upstream accepts a connection. 3 s, one lost first packet included.
     pub connect: Duration,

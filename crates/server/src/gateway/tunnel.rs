@@ -9,14 +9,21 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
-use tokio::time::sleep;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy, split};
+use tokio::time::{sleep, timeout};
 
+use super::Timeouts;
 use super::hold::Hold;
 use super::stage::{Stage, StageReader};
 
 /// Connects the two ends of an upgrade once both are there. What the request holds is held until the tunnel closes.
-pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, idle: Duration, mut stage: StageReader, hold: Hold) {
+pub(super) async fn run(
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    timeouts: Timeouts,
+    mut stage: StageReader,
+    hold: Hold,
+) {
     let ends = async { tokio::try_join!(client, upstream) };
     let ends = tokio::select! {
         ends = ends => ends,
@@ -27,18 +34,42 @@ pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, idle: Duration, 
         Err(error) => return tracing::debug!(%error, "upgrade was not completed"),
     };
     let moves = Arc::<AtomicU64>::default();
-    let mut client = Watched { end: TokioIo::new(client), moves: Arc::clone(&moves) };
-    let mut upstream = TokioIo::new(upstream);
+    let client = Watched { end: TokioIo::new(client), moves: Arc::clone(&moves) };
     tokio::select! {
-        ended = copy_bidirectional(&mut client, &mut upstream) => {
+        ended = carry(client, TokioIo::new(upstream), timeouts.linger) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "tunnel broke");
             }
         }
-        () = stillness(&moves, idle) => tracing::debug!("tunnel kept still"),
+        () = stillness(&moves, timeouts.tunnel) => tracing::debug!("tunnel kept still"),
         () = stage.reached(Stage::Cut) => {}
     }
     drop(hold);
+}
+
+/// Carries bytes both ways until one end says no more; what is on its way to that end then has `linger` to arrive.
+///
+/// No protocol that is tunnelled lives on in one direction, and a peer that is gone looks the same.
+async fn carry<A, B>(client: A, upstream: B, linger: Duration) -> io::Result<()>
+where
+    A: AsyncRead + AsyncWrite,
+    B: AsyncRead + AsyncWrite,
+{
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_upstream, mut to_upstream) = split(upstream);
+    let mut up = std::pin::pin!(async {
+        copy(&mut from_client, &mut to_upstream).await?;
+        to_upstream.shutdown().await
+    });
+    let mut down = std::pin::pin!(async {
+        copy(&mut from_upstream, &mut to_client).await?;
+        to_client.shutdown().await
+    });
+    let rest = tokio::select! {
+        ended = up.as_mut() => { ended?; timeout(linger, down).await }
+        ended = down.as_mut() => { ended?; timeout(linger, up).await }
+    };
+    rest.unwrap_or(Ok(()))
 }
 
 /// Ends when nothing has moved for `limit`, at most twice that later.

@@ -3,7 +3,13 @@
 mod stand;
 
 mod bodies;
+mod costs;
 mod forwarding;
+mod http2;
+mod inspection;
+mod life;
 mod spellings;
 mod strictness;
 mod together;
+mod upgrade;
+mod upstream;

@@ -122,17 +122,7 @@ async fn every_spelling_of_a_path_is_refused_or_forwarded_as_matched() {
 }
 
 fn remaining(gate: &Gate) -> (u64, u64) {
-    (remaining_of(gate, "messages", "messages"), remaining_of(gate, "other", "others"))
-}
-
-fn remaining_of(gate: &Gate, operation: &str, limit: &str) -> u64 {
-    let policy = &gate.engine.api.policy;
-    let mut builder = tidegate_core::Demand::on(policy);
-    builder.set_operation(policy.operation_named(operation).unwrap());
-    let demand = builder.set_purpose(tidegate_core::Purpose::Peek).build();
-    let decision = gate.engine.limiter.check(&demand);
-    let ruling = decision.rulings().find(|ruling| ruling.name() == limit);
-    ruling.unwrap().status.remaining
+    (gate.remaining_of("messages", "messages"), gate.remaining_of("other", "others"))
 }
 
 #[tokio::test]

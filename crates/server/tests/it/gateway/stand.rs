@@ -56,6 +56,15 @@ impl Gate {
         tweak: impl FnOnce(&mut GatewayOptions),
     ) -> Gate {
         let engine = Arc::new(Engine::new(Arc::new(api(policy)), MemoryOptions { max_counters: 10_000 }));
+        Gate::open_engine(engine, upstream, tweak).await
+    }
+
+    /// A gateway of an engine that is there already.
+    pub(crate) async fn open_engine(
+        engine: Arc<Engine>,
+        upstream: Option<SocketAddr>,
+        tweak: impl FnOnce(&mut GatewayOptions),
+    ) -> Gate {
         let mut options = GatewayOptions::default();
         options.upstream = upstream.map(|address| Uri::try_from(format!("http://{address}")).unwrap());
         tweak(&mut options);
@@ -74,16 +83,24 @@ impl Gate {
     /// What is left of the limit called `name`, asked without any attribute.
     pub(crate) fn remaining(&self, name: &str) -> u64 {
         let policy = &self.engine.api.policy;
-        let demand = Demand::on(policy).set_purpose(Purpose::Peek).build();
+        self.remaining_of(policy.operation(policy.default_operation()).name(), name)
+    }
+
+    /// What is left of a limit for one operation.
+    pub(crate) fn remaining_of(&self, operation: &str, limit: &str) -> u64 {
+        let policy = &self.engine.api.policy;
+        let mut builder = Demand::on(policy);
+        builder.set_operation(policy.operation_named(operation).unwrap());
+        let demand = builder.set_purpose(Purpose::Peek).build();
         let decision = self.engine.limiter.check(&demand);
-        let ruling = decision.rulings().find(|ruling| ruling.name() == name);
+        let ruling = decision.rulings().find(|ruling| ruling.name() == limit);
         ruling.expect("the limit applies").status.remaining
     }
 
-    /// Waits until so much is left of a limit, which an event in another task brings about.
-    pub(crate) async fn until_remaining(&self, name: &str, remaining: u64) {
+    /// Waits for what an event in another task brings about.
+    pub(crate) async fn until(&self, holds: impl Fn(&Gate) -> bool) {
         soon(async {
-            while self.remaining(name) != remaining {
+            while !holds(self) {
                 tokio::task::yield_now().await;
             }
         })

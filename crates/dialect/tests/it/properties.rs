@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tidegate_core::{
-    Algorithm, Decision, Demand, LimitDraft, Mode, Policy, Quota, QuotaTree, Span, Status, Timestamp, Wait, bounds,
+    Algorithm, AttributeId, Decision, Demand, LimitDraft, Mode, Policy, Quota, QuotaTree, Span, Status, Timestamp,
+    Wait, bounds,
 };
 use tidegate_dialect::{Dialect, Fields};
 
@@ -362,10 +363,13 @@ proptest! {
         let policy = policy([&limit].into_iter(), ["platform"].into_iter(), &["SendMessage".to_owned()]);
         let mut builder = Demand::on(&policy);
         builder.set(policy.attribute("platform").expect("declared"), "server").expect("it fits");
+        // Of the call that asks; the rows are of other operations, with methods of their own.
+        builder.set(AttributeId::METHOD, "GET").expect("it fits");
         let full = Status { remaining: 60, reset_after: Span::from_secs(5), retry_after: Wait::None };
         let mut peeks = 0;
         let fields = inspection.answer(&policy, &builder, &query, |demand| {
             peeks += 1;
+            assert_eq!(demand.value("method"), None);
             decision(demand.policy(), demand, &[full], Timestamp::from_secs(1))
         });
         prop_assert!(matches!(fields.status, 200 | 400) && peeks <= 4);

@@ -82,6 +82,17 @@ impl Status {
 }
 
 /// A quota and the algorithm that counts it, checked and ready to count.
+///
+/// ```
+/// use tidegate_core::{Algorithm, Quota, Rule, Span, Timestamp, Wait};
+///
+/// let rule = Rule::new(Algorithm::TokenBucket, Quota::per(4, Span::from_secs(1)))?;
+/// let mut state = vec![0; rule.state_words()];
+/// let now = Timestamp::from_secs(1_706_774_400);
+/// rule.charge(&mut state, 4, now);
+/// assert_eq!(rule.peek(&state, 1, now).retry_after, Wait::For(Span::from_micros(250_000)));
+/// # Ok::<(), tidegate_core::RuleError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     quota: Quota,
@@ -170,6 +181,9 @@ impl Rule {
     ///
     /// The difference lands in the window that was charged; if that window is over, nothing changes. More than the
     /// limit may come out: then nothing is left until enough of it has passed. Never gives back more than `taken`.
+    ///
+    /// A bucket has no windows. It owes more as of `now`, at most one burst below empty; it gets back only what cannot
+    /// have come back by itself since `taken_at`, so that it never pays for the charges of others.
     pub fn adjust(&self, state: &mut [u64], taken: u64, actual: u64, taken_at: Timestamp, now: Timestamp) {
         match self.algorithm {
             Algorithm::FixedWindow => fixed_window::adjust(self, state, taken, actual, taken_at, now),

@@ -1,7 +1,7 @@
 //! Costs that are known only afterwards: what settling leaves behind.
 
 use proptest::prelude::*;
-use tidegate_core::{Algorithm, Timestamp};
+use tidegate_core::{Algorithm, Timestamp, idle_at};
 
 use crate::oracle::Oracle;
 use crate::samples::{Gap, Need, Story, beginnings, cases, gaps, needs, rules, rules_of, steps, windowed_rules};
@@ -103,6 +103,24 @@ proptest! {
             story.hear(status);
         }
         oracle.check_promise();
+    }
+
+    /// What is given back whole leaves a counter that may be forgotten at once.
+    #[test]
+    fn what_is_given_back_whole_leaves_nothing(sample in rules(), beginning in beginnings(), takes in prop::collection::vec(needs(), 1..5)) {
+        let (mut state, story) = (sample.fresh(), Story::begin(beginning));
+        let mut taken = Vec::new();
+        for need in takes {
+            let need = story.units(need, &sample, &state);
+            if sample.rule.peek(&state, need, story.timestamp()).fits() {
+                sample.rule.charge(&mut state, need, story.timestamp());
+                taken.push(need);
+            }
+        }
+        for need in taken {
+            sample.rule.adjust(&mut state, need, 0, story.timestamp(), story.timestamp());
+        }
+        prop_assert_eq!(idle_at(&state), Timestamp::from_micros(0));
     }
 
     /// I7: giving back never returns more than was taken.

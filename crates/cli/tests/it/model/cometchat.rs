@@ -3,7 +3,7 @@
 use super::ask::{Ask, Planned, instants, object};
 use super::ledger::{Books, Check, Retry, Ruling, Shape};
 use super::rng::Rng;
-use super::story::{Vendor, Words};
+use super::story::{Limits, Vendor, Words};
 
 const MINUTE: u64 = 60_000_000;
 
@@ -101,8 +101,14 @@ impl Vendor for CometChat {
         "cometchat"
     }
 
-    fn limits(&self) -> &'static [&'static str] {
-        &["core", "standard", "send-message", "mark-as-unread", "data-import"]
+    fn limits(&self) -> Limits {
+        &[
+            ("core", &[500, 10_000]),
+            ("standard", &[500, 20_000]),
+            ("send-message", &[30]),
+            ("mark-as-unread", &[5]),
+            ("data-import", &[60]),
+        ]
     }
 
     fn scenario(&mut self, rng: &mut Rng, start: u64) -> Vec<Planned<Facts>> {
@@ -110,7 +116,7 @@ impl Vendor for CometChat {
         match self.scenarios % 400 {
             60 => self.flood(rng, start, 'C', 10_000),
             120 => self.flood(rng, start, 'S', 20_000),
-            _ if rng.once_in(6) => self.costly(rng, start),
+            _ if rng.once_in(3) => self.costly(rng, start),
             _ => self.burst(rng, start),
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
+use super::ask::quoted;
 use super::ledger::{Line, Retry};
 use super::story::Case;
 
@@ -44,63 +45,73 @@ impl Differences {
     }
 }
 
+/// A JSON object whose values are as they were written, to the digit.
+type Members<'t> = BTreeMap<String, &'t RawValue>;
+
 /// Compares a decision with the model's.
 pub(crate) fn compare(vendor: &str, case: &Case, decided: &str) -> Result<(), String> {
-    let decided: Value = serde_json::from_str(decided).map_err(|error| format!("not JSON: {error}"))?;
-    let ruling = &case.ruling;
-    same("policy", &decided["policy"], &Value::from(vendor))?;
-    same("t", &Value::from(micros(&decided["t"])), &Value::from(ruling.at))?;
-    same("allowed", &decided["allowed"], &Value::from(ruling.allowed))?;
-    same("status", &decided["status"], &Value::from(if ruling.allowed { 200 } else { 429 }))?;
-    same("binding", &decided["binding"], &Value::from(ruling.binding().map(|line| line.name)))?;
-    let limits = decided["limits"].as_array().ok_or("no limits")?;
-    same("number of limits", &Value::from(limits.len()), &Value::from(ruling.lines.len()))?;
-    for (decided, line) in limits.iter().zip(&ruling.lines) {
-        compare_limit(decided, line, ruling.at)?;
+    let decided: Members<'_> = parsed(decided)?;
+    let Case { ruling, words, .. } = case;
+    same("policy", text(&decided, "policy"), &quoted(vendor))?;
+    same_seconds("t", text(&decided, "t"), Some(ruling.at))?;
+    same("allowed", text(&decided, "allowed"), if ruling.allowed { "true" } else { "false" })?;
+    same("status", text(&decided, "status"), if ruling.allowed { "200" } else { "429" })?;
+    let binding = ruling.binding().map_or("null".to_owned(), |line| quoted(line.name));
+    same("binding", text(&decided, "binding"), &binding)?;
+    let limits: Vec<Members<'_>> = parsed(text(&decided, "limits"))?;
+    same("number of limits", &limits.len().to_string(), &ruling.lines.len().to_string())?;
+    for (limit, line) in limits.iter().zip(&ruling.lines) {
+        compare_limit(limit, line, ruling.at)?;
     }
-    compare_headers(&decided["headers"], &case.words.headers)?;
-    let body = case.words.body.as_deref();
-    match (&decided["body"], body) {
-        (Value::String(text), Some(body)) => same("body", &Value::from(text.as_str()), &Value::from(body)),
-        (decided, body) => same("body", decided, &Value::from(body)),
-    }
+    compare_headers(text(&decided, "headers"), &words.headers)?;
+    same("body", text(&decided, "body"), words.body.as_deref().unwrap_or_default())
 }
 
-fn compare_limit(decided: &Value, line: &Line, at: u64) -> Result<(), String> {
-    same("name", &decided["name"], &Value::from(line.name))?;
+fn compare_limit(limit: &Members<'_>, line: &Line, at: u64) -> Result<(), String> {
     let of = |what: &str| format!("{what} of {}", line.name);
-    same(&of("limit"), &decided["limit"], &Value::from(line.quota))?;
-    same(&of("remaining"), &decided["remaining"], &Value::from(line.remaining))?;
-    same(&of("mode"), &decided["mode"], &Value::from("enforce"))?;
-    same(&of("window"), &Value::from(micros(&decided["window_s"])), &Value::from(line.window_us))?;
-    same(&of("reset_after"), &Value::from(micros(&decided["reset_after_s"])), &Value::from(line.reset_us))?;
-    same(&of("reset_at"), &Value::from(micros(&decided["reset_at"])), &Value::from(at + line.reset_us))?;
+    same("name", text(limit, "name"), &quoted(line.name))?;
+    same(&of("limit"), text(limit, "limit"), &line.quota.to_string())?;
+    same(&of("remaining"), text(limit, "remaining"), &line.remaining.to_string())?;
+    same(&of("mode"), text(limit, "mode"), "\"enforce\"")?;
+    same_seconds(&of("window"), text(limit, "window_s"), Some(line.window_us))?;
+    same_seconds(&of("reset_after"), text(limit, "reset_after_s"), Some(line.reset_us))?;
+    same_seconds(&of("reset_at"), text(limit, "reset_at"), Some(at + line.reset_us))?;
     let retry = match line.retry {
         Retry::Now => Some(0),
         Retry::After(us) => Some(us),
         Retry::Never => None,
     };
-    same(&of("retry_after"), &Value::from(micros(&decided["retry_after_s"])), &Value::from(retry))
+    same_seconds(&of("retry_after"), text(limit, "retry_after_s"), retry)
 }
 
-fn compare_headers(decided: &Value, headers: &[(&'static str, String)]) -> Result<(), String> {
-    let empty = Map::new();
-    let decided = decided.as_object().unwrap_or(&empty);
-    let decided: BTreeMap<&str, &str> =
-        decided.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or("not a string"))).collect();
-    let wanted: BTreeMap<&str, &str> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+fn compare_headers(decided: &str, headers: &[(&'static str, String)]) -> Result<(), String> {
+    let decided: BTreeMap<String, String> = parsed(decided)?;
+    let wanted: BTreeMap<String, String> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     if decided == wanted { Ok(()) } else { Err(format!("headers: decided {decided:?}, model {wanted:?}")) }
 }
 
-fn same(what: &str, decided: &Value, model: &Value) -> Result<(), String> {
-    if decided == model { Ok(()) } else { Err(format!("{what}: decided {decided}, model {model}")) }
+fn parsed<'t, T: serde::Deserialize<'t>>(text: &'t str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| format!("{error} in `{text}`"))
 }
 
-/// The whole microseconds that a number of seconds with up to six decimals stands for; `None` for what is no number.
-fn micros(seconds: &Value) -> Option<u64> {
-    let text = seconds.as_number()?.to_string();
-    let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
-    let whole: u64 = whole.parse().ok()?;
-    let micros: u64 = format!("{decimals:0<6}").parse().ok()?;
-    (decimals.len() <= 6).then_some(whole * 1_000_000 + micros)
+/// A member as it was written; nothing if there is none.
+fn text<'t>(members: &Members<'t>, name: &str) -> &'t str {
+    members.get(name).map_or("", |value| value.get())
+}
+
+fn same(what: &str, decided: &str, model: &str) -> Result<(), String> {
+    if decided == model { Ok(()) } else { Err(format!("{what}: decided `{decided}`, model `{model}`")) }
+}
+
+/// Seconds with up to six decimals, beside whole microseconds; no wait that ends is `null`.
+fn same_seconds(what: &str, decided: &str, model: Option<u64>) -> Result<(), String> {
+    let micros = || {
+        let (whole, decimals) = decided.split_once('.').unwrap_or((decided, ""));
+        let whole: u64 = whole.parse().ok()?;
+        let micros: u64 = format!("{decimals:0<6}").parse().ok()?;
+        (decimals.len() <= 6).then_some(whole * 1_000_000 + micros)
+    };
+    let is_same = if decided == "null" { model.is_none() } else { micros() == model && model.is_some() };
+    if is_same { Ok(()) } else { Err(format!("{what}: decided {decided} s, model {model:?} µs")) }
 }

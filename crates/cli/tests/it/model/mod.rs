@@ -17,8 +17,10 @@ mod whatsapp;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+
+use crate::scratch::Scratch;
 
 use compare::{Differences, compare};
 use moods::Moods;
@@ -56,7 +58,7 @@ fn whatsapp_answers_as_its_document_says() {
 fn check<V: Vendor>(vendor: impl Fn() -> V) {
     let (cases, seed) = (setting("TIDEGATE_CASES", CASES), setting("TIDEGATE_SEED", 1));
     let name = vendor().name();
-    let scratch = Scratch::new(name);
+    let scratch = Scratch::new(&format!("model-{name}"));
     let (trace, decisions) = (scratch.file("trace.jsonl"), scratch.file("decisions.jsonl"));
     write_trace(Story::new(vendor(), seed).take(usize(cases)), &trace);
     simulate(name, &trace, &decisions);
@@ -103,27 +105,4 @@ fn setting(name: &str, default: u64) -> u64 {
 
 fn usize(number: u64) -> usize {
     usize::try_from(number).expect("a number of requests that fits")
-}
-
-/// A directory of this test's own, gone with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("model-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a directory for the test");
-        Scratch(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            std::fs::remove_dir_all(&self.0).expect("a directory that was made before");
-        }
-    }
 }

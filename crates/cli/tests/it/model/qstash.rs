@@ -3,7 +3,7 @@
 use super::ask::{Ask, Planned, instants, object};
 use super::ledger::{Books, Check, Line, Ruling, Shape};
 use super::rng::Rng;
-use super::story::{Vendor, Words};
+use super::story::{Limits, Vendor, Words};
 
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 86_400 * SECOND;
@@ -79,8 +79,13 @@ impl Vendor for QStash {
         "qstash"
     }
 
-    fn limits(&self) -> &'static [&'static str] {
-        &["burst", "daily", "chat-requests", "chat-tokens"]
+    fn limits(&self) -> Limits {
+        &[
+            ("burst", &[100, 500, 1_000]),
+            ("daily", &[500, 500_000, 1_000_000, 10_000_000, 100_000_000]),
+            ("chat-requests", &[300, 30_000, 300_000]),
+            ("chat-tokens", &[10_000, 10_000_000, 1_000_000_000]),
+        ]
     }
 
     fn scenario(&mut self, rng: &mut Rng, start: u64) -> Vec<Planned<Facts>> {
@@ -205,11 +210,11 @@ impl QStash {
         let [burst, _, daily, _] = facts.quotas();
         let mut facts = Facts { kind: Kind::Chat, used: Some(rng.below(20)), ..facts.clone() };
         facts.account = format!("chatty{}", self.scenarios);
-        facts.requests = (daily / 310).clamp(1, burst);
+        facts.requests = (daily / 300).min(burst);
         let mut asks = Vec::new();
         let mut at = start;
         for _ in 0..=daily / facts.requests {
-            at += SECOND / 100 * facts.requests.min(100) + rng.below(SECOND / 100);
+            at += if facts.requests > 1 { SECOND } else { rng.below(SECOND / 50) };
             asks.push((at, if facts.requests > 1 { asked(rng, &facts) } else { requested(rng, &facts) }));
         }
         facts.requests = 1;

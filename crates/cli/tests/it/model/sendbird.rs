@@ -3,7 +3,7 @@
 use super::ask::{Ask, Planned, instants, object};
 use super::ledger::{Books, Check, Line, Retry, Ruling, Shape};
 use super::rng::Rng;
-use super::story::{Vendor, Words};
+use super::story::{Limits, Vendor, Words};
 
 const SECOND: u64 = 1_000_000;
 
@@ -125,8 +125,16 @@ impl Vendor for Sendbird {
         "sendbird"
     }
 
-    fn limits(&self) -> &'static [&'static str] {
-        &["user-update", "channel-create", "channel-invite", "message-send", "mark-as-read", "migration", "plan"]
+    fn limits(&self) -> Limits {
+        &[
+            ("user-update", &[5]),
+            ("channel-create", &[5]),
+            ("channel-invite", &[5]),
+            ("message-send", &[5]),
+            ("mark-as-read", &[5]),
+            ("migration", &[5]),
+            ("plan", &[5, 10, 20, 40, 60, 100, 200, 400, 600]),
+        ]
     }
 
     fn scenario(&mut self, rng: &mut Rng, start: u64) -> Vec<Planned<Facts>> {

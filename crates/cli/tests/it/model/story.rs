@@ -21,14 +21,16 @@ pub(crate) struct Words {
     pub(crate) body: Option<String>,
 }
 
+/// All limits of a vendor with all their quotas; each has to be met in all its moods.
+pub(crate) type Limits = &'static [(&'static str, &'static [u64])];
+
 /// One vendor: traffic that tries its limits, and a model that answers as its document says.
 pub(crate) trait Vendor {
     type Facts: Clone;
 
     fn name(&self) -> &'static str;
 
-    /// All limits; each has to be met in all its moods.
-    fn limits(&self) -> &'static [&'static str];
+    fn limits(&self) -> Limits;
 
     /// Some requests that belong together, at or after `start`.
     fn scenario(&mut self, rng: &mut Rng, start: u64) -> Vec<Planned<Self::Facts>>;

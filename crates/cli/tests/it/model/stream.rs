@@ -3,7 +3,7 @@
 use super::ask::{Ask, Planned, instants, object, quoted};
 use super::ledger::{Books, Check, Ruling, Shape};
 use super::rng::Rng;
-use super::story::{Vendor, Words};
+use super::story::{Limits, Vendor, Words};
 
 mod routes;
 
@@ -78,14 +78,18 @@ impl Vendor for Stream {
         "stream"
     }
 
-    fn limits(&self) -> &'static [&'static str] {
-        &["app-minute", "app-second", "user-minute"]
+    fn limits(&self) -> Limits {
+        &[
+            ("app-minute", &[6, 60, 300, 1_000, 10_000]),
+            ("app-second", &[1, 2, 10, 33, 333]),
+            ("user-minute", &[60]),
+        ]
     }
 
     fn scenario(&mut self, rng: &mut Rng, start: u64) -> Vec<Planned<Facts>> {
         self.scenarios += 1;
         match rng.below(24) {
-            _ if self.scenarios % 500 == 50 => self.minute(rng, start, 10_000),
+            _ if self.scenarios % 400 == 50 => self.minute(rng, start, 10_000),
             0 if rng.once_in(3) => self.minute(rng, start, 1_000),
             1 => self.minute(rng, start, 300),
             2..=4 => {
@@ -141,8 +145,8 @@ impl Stream {
     /// A second's quota and a little more.
     fn second(&self, rng: &mut Rng, start: u64) -> Vec<Planned<Facts>> {
         let caller = *rng.pick(&[Caller::Server, Caller::Anyone]);
-        let common = rng.once_in(30);
-        let (facts, route) = self.facts(rng, |quota| common || quota <= 1_000, caller);
+        let quota = if rng.once_in(8) { 10_000 } else { *rng.pick(&[1_000, 300, 60, 6, 0]) };
+        let (facts, route) = self.facts(rng, |of| of == quota, caller);
         let count = facts.minute / 30 + 1 + rng.below(4);
         let asks = instants(rng, start, SECOND, count);
         self.asks(rng, &facts, route, asks)
@@ -154,7 +158,7 @@ impl Stream {
         let (facts, route) = self.facts(rng, |of| of == quota, caller);
         let count = facts.minute + 2 + rng.below(facts.minute / 30 + 3);
         let step = 59_990_000 / count;
-        let first = if rng.once_in(3) { start } else { (start / MINUTE + 1) * MINUTE };
+        let first = if quota < 10_000 && rng.once_in(3) { start } else { (start / MINUTE + 1) * MINUTE };
         let late = rng.below(9);
         let asks = (0..count).map(|index| first + index * step + late).collect();
         self.asks(rng, &facts, route, asks)

@@ -3,7 +3,7 @@
 use super::ask::{Ask, Planned, instants, object};
 use super::ledger::{Books, Check, Ruling, Shape};
 use super::rng::Rng;
-use super::story::{Vendor, Words};
+use super::story::{Limits, Vendor, Words};
 
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -75,8 +75,8 @@ impl Vendor for WhatsApp {
         "whatsapp"
     }
 
-    fn limits(&self) -> &'static [&'static str] {
-        &["general", "messages", "sessions", "qr"]
+    fn limits(&self) -> Limits {
+        &[("general", &[50, 100, 500]), ("messages", &[10, 30, 100]), ("sessions", &[2, 10, 50]), ("qr", &[1])]
     }
 
     fn scenario(&mut self, rng: &mut Rng, start: u64) -> Vec<Planned<Facts>> {

@@ -45,10 +45,21 @@ impl Vendor {
         self.text("README.md")
     }
 
-    /// What it is, in one line: the first comment of its policy, or of its dialect if it has no policy.
-    pub fn description(&self) -> &'static str {
-        let first_line = self.policy().or(self.dialect()).and_then(|text| text.lines().next());
-        first_line.and_then(|line| line.strip_prefix('#')).map_or("", str::trim)
+    /// Lines to paste that show what its policy does, `{gateway}` and `{control}` in place of the servers' URLs. A line
+    /// that begins with `#` says what the next one shows.
+    pub fn examples(&self) -> Option<&'static str> {
+        self.text("try.txt")
+    }
+
+    /// What it is, in one sentence: the first of its policy's comments, or of its dialect's if it has no policy.
+    pub fn description(&self) -> String {
+        let text = self.policy().or(self.dialect()).unwrap_or_default();
+        let comments = text.lines().map_while(|line| line.strip_prefix('#').map(str::trim));
+        let paragraph = comments.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        match paragraph.split_once(". ") {
+            Some((sentence, _)) => format!("{sentence}."),
+            None => paragraph,
+        }
     }
 
     fn text(&self, file: &str) -> Option<&'static str> {

@@ -123,7 +123,7 @@ fn window(window: Span, out: &mut String) {
     let micros = window.as_micros();
     if micros == 0 {
         out.push_str("null");
-    } else if micros % 1_000_000 == 0 {
+    } else if micros.is_multiple_of(1_000_000) {
         let _ = write!(out, "{}", micros / 1_000_000);
     } else {
         seconds(micros, out);

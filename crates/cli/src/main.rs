@@ -1,0 +1,52 @@
+//! The binary `tidegate`: a file for each command.
+
+mod api;
+mod args;
+mod check;
+mod failure;
+mod hello;
+mod output;
+mod quotas;
+mod serve;
+mod simulate;
+mod vendors;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let done = match &cli.command {
+        Command::Serve(args) => serve::run(args, cli.json),
+        Command::Check(args) => check::run(args, cli.json),
+        Command::Simulate(args) => simulate::run(args, cli.json),
+        Command::Vendors(args) => vendors::run(args, cli.json),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.report(cli.json),
+    }
+}
+
+impl Cli {
+    /// The command line is checked by the parser's own rules too.
+    #[cfg(test)]
+    fn debug_assert() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::debug_assert();
+    }
+}

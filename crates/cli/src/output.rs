@@ -1,0 +1,140 @@
+//! What goes to stdout: text for people, JSON for programs, colour for terminals only.
+
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use tidegate_core::{Span, Timestamp};
+use tidegate_policy::Problems;
+use tidegate_server::http::answer;
+
+use crate::failure::Failure;
+
+/// Writes text to stdout.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::writing("stdout", &error))
+}
+
+/// Writes a value to stdout, as JSON on one line.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::because("cannot write JSON", &error))?;
+    print(&format!("{text}\n"))
+}
+
+/// Whether stdout is read by a person.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// A line under the heads, and no others: rows are told apart by their first column.
+const LINES: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::new(' ', ' ', ' '))
+    .header_separator(LineStyle::new('─', '─', '─', '─'))
+    .content_lines(ContentLineStyle::new(' ', ' ', ' '));
+
+/// An empty table. On a terminal it is as wide as that; elsewhere lines are as long as they need to be.
+pub(crate) fn table<const N: usize>(heads: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(LINES).set_header(heads);
+    let arrangement = if is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    table.set_content_arrangement(arrangement);
+    table
+}
+
+/// Problems as programs read them.
+pub(crate) fn problems_as_json(problems: &Problems) -> Vec<serde_json::Value> {
+    let as_json = |problem: &tidegate_policy::Problem| {
+        serde_json::json!({
+            "code": problem.code,
+            "severity": problem.severity.name(),
+            "file": problems.source_name(),
+            "line": problem.line,
+            "column": problem.column,
+            "message": problem.message,
+            "label": problem.label,
+            "help": problem.help,
+        })
+    };
+    problems.iter().map(as_json).collect()
+}
+
+/// Seconds that are exact to the microsecond in JSON.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seconds(pub(crate) u64);
+
+impl From<Span> for Seconds {
+    fn from(span: Span) -> Seconds {
+        Seconds(span.as_micros())
+    }
+}
+
+impl From<Timestamp> for Seconds {
+    fn from(instant: Timestamp) -> Seconds {
+        Seconds(instant.as_micros())
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::new();
+        answer::seconds(self.0, &mut text);
+        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// A span as people say it: `500 ms`, `5 s`, `1 min`, `2 h`, `1 day`, in the largest unit that is whole.
+pub(crate) fn span(span: Span) -> String {
+    let micros = span.as_micros();
+    let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
+    for (length, name) in units {
+        if micros >= length && micros.is_multiple_of(length) {
+            return format!("{} {name}", micros / length);
+        }
+    }
+    format!("{micros} µs")
+}
+
+/// A number with its thousands apart: `1,000,000`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_in_the_largest_whole_unit() {
+        let cases = [
+            (0, "0 µs"),
+            (1, "1 µs"),
+            (1_000, "1 ms"),
+            (1_500_000, "1500 ms"),
+            (5_000_000, "5 s"),
+            (90_000_000, "90 s"),
+            (60_000_000, "1 min"),
+            (7_200_000_000, "2 h"),
+            (86_400_000_000, "1 d"),
+        ];
+        for (micros, text) in cases {
+            assert_eq!(span(Span::from_micros(micros)), text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A policy's limits in a table and in words: what each permits at worst.
+
+use serde::Serialize;
+use tidegate_core::{Algorithm, Case, Limit, LimitId, Per, Policy, Rule, Span};
+
+use crate::output::{Seconds, grouped, span, table};
+
+/// Most quotas of one limit that are listed; of more, the smallest and the largest are.
+const MOST_LISTED: usize = 8;
+
+/// Most operations of one limit that are listed.
+const MOST_OPERATIONS: usize = 3;
+
+/// One limit as programs read it.
+#[derive(Debug, Serialize)]
+pub(crate) struct LimitSummary {
+    name: String,
+    /// None: on all operations.
+    operations: Option<Vec<String>>,
+    per: Vec<String>,
+    unit: String,
+    mode: &'static str,
+    quotas: Vec<QuotaSummary>,
+}
+
+/// One of a limit's quotas as programs read it.
+#[derive(Debug, Serialize)]
+struct QuotaSummary {
+    /// The attributes that choose it; null stands for all other values.
+    when: std::collections::BTreeMap<String, Option<String>>,
+    /// None: without limit.
+    amount: Option<u64>,
+    burst: Option<u64>,
+    window_s: Option<Seconds>,
+    algorithm: Option<&'static str>,
+    /// What it permits at worst, in words.
+    worst_case: Option<String>,
+}
+
+/// All limits of a policy as programs read them.
+pub(crate) fn summaries(policy: &Policy) -> Vec<LimitSummary> {
+    each(policy).map(|(limit, cases)| summary(policy, limit, &cases)).collect()
+}
+
+fn summary(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> LimitSummary {
+    LimitSummary {
+        name: limit.name().to_owned(),
+        operations: operations_of(policy, limit).map(|names| names.into_iter().map(str::to_owned).collect()),
+        per: per_of(policy, limit),
+        unit: policy.unit_name(limit.unit()).to_owned(),
+        mode: limit.mode().name(),
+        quotas: cases.iter().map(|case| quota_summary(policy, limit, case)).collect(),
+    }
+}
+
+fn quota_summary(policy: &Policy, limit: &Limit, case: &Case<'_>) -> QuotaSummary {
+    let name = |value: &(tidegate_core::AttributeId, Option<&str>)| {
+        (policy.attribute_name(value.0).to_owned(), value.1.map(str::to_owned))
+    };
+    let rule = case.rule;
+    let window = rule.map(|rule| rule.quota().window).filter(|window| !window.is_zero());
+    QuotaSummary {
+        when: case.choices.iter().map(name).collect(),
+        amount: rule.map(|rule| rule.quota().amount),
+        burst: rule.map(|rule| rule.quota().burst),
+        window_s: window.map(Seconds::from),
+        algorithm: rule.map(|rule| algorithm_name(rule.algorithm())),
+        worst_case: rule.map(|rule| worst_case(rule, policy.unit_name(limit.unit()))),
+    }
+}
+
+/// All limits of a policy as people read them.
+pub(crate) fn text(policy: &Policy) -> String {
+    let mut rows = table(["limit", "on", "per", "quota", "at worst"]);
+    for (limit, cases) in each(policy) {
+        rows.add_row([
+            if limit.mode().name() == "enforce" {
+                limit.name().to_owned()
+            } else {
+                format!("{} (shadow)", limit.name())
+            },
+            operations_text(policy, limit),
+            if limit.per().is_empty() { "everybody together".to_owned() } else { per_of(policy, limit).join(", ") },
+            quotas_text(policy, limit, &cases),
+            worst_text(policy, limit, &cases),
+        ]);
+    }
+    format!("{rows}\n")
+}
+
+fn each(policy: &Policy) -> impl Iterator<Item = (&Limit, Vec<Case<'_>>)> {
+    let ids = policy.limits().iter().filter_map(|limit| Some((limit, policy.limit_named(limit.name())?)));
+    ids.map(|(limit, id): (&Limit, LimitId)| (limit, policy.cases(id)))
+}
+
+/// The names of the operations that a limit is on; `None` for all.
+fn operations_of<'p>(policy: &'p Policy, limit: &Limit) -> Option<Vec<&'p str>> {
+    let is_on = |operation: &&tidegate_core::Operation| {
+        let id = policy.operation_named(operation.name());
+        id.is_some_and(|id| policy.limits_on(id).any(|other| other.identity() == limit.identity()))
+    };
+    let on: Vec<&str> = policy.operations().iter().filter(is_on).map(tidegate_core::Operation::name).collect();
+    if on.len() == policy.operations().len() { None } else { Some(on) }
+}
+
+fn operations_text(policy: &Policy, limit: &Limit) -> String {
+    match operations_of(policy, limit) {
+        None => "all".to_owned(),
+        Some(names) if names.len() <= MOST_OPERATIONS => names.join(", "),
+        Some(names) => format!("{} and {} more", names[..MOST_OPERATIONS].join(", "), names.len() - MOST_OPERATIONS),
+    }
+}
+
+fn per_of(policy: &Policy, limit: &Limit) -> Vec<String> {
+    let name = |per: &Per| {
+        let name = policy.attribute_name(per.attribute());
+        if matches!(per, Per::Optional(_)) { format!("{name}?") } else { name.to_owned() }
+    };
+    limit.per().iter().map(name).collect()
+}
+
+fn quotas_text(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> String {
+    let unit = policy.unit_name(limit.unit());
+    let mut lines: Vec<String> = cases.iter().take(MOST_LISTED).map(|case| case_text(policy, case, unit)).collect();
+    if cases.len() > MOST_LISTED {
+        lines = extremes(cases).into_iter().map(|rule| quota_text(rule, unit)).collect();
+        lines.dedup();
+        lines.insert(1, format!("… {} quotas …", cases.len()));
+    }
+    lines.join("\n")
+}
+
+fn case_text(policy: &Policy, case: &Case<'_>, unit: &str) -> String {
+    let quota = case.rule.map_or_else(|| "unlimited".to_owned(), |rule| quota_text(rule, unit));
+    let choice = |choice: &(tidegate_core::AttributeId, Option<&str>)| match choice {
+        (_, Some(value)) => (*value).to_owned(),
+        (attribute, None) => format!("other {}s", policy.attribute_name(*attribute)),
+    };
+    let choices: Vec<String> = case.choices.iter().map(choice).collect();
+    if choices.is_empty() { quota } else { format!("{}: {quota}", choices.join(", ")) }
+}
+
+fn quota_text(rule: &Rule, unit: &str) -> String {
+    let quota = rule.quota();
+    let unit = if unit == "requests" { String::new() } else { format!(" {unit}") };
+    let amount = format!("{}{unit}", grouped(quota.amount));
+    match rule.algorithm() {
+        Algorithm::Concurrency => format!("{amount} at a time"),
+        Algorithm::TokenBucket if quota.burst != quota.amount => {
+            format!("{amount} / {}, burst {}", span(quota.window), grouped(quota.burst))
+        }
+        _ => format!("{amount} / {}", span(quota.window)),
+    }
+}
+
+/// What the most generous of the quotas permits.
+fn worst_text(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> String {
+    let unit = policy.unit_name(limit.unit());
+    extremes(cases).last().map_or_else(|| "no bound".to_owned(), |rule| worst_case(rule, unit))
+}
+
+/// The quota that permits least, and the one that permits most.
+fn extremes<'p>(cases: &[Case<'p>]) -> Vec<&'p Rule> {
+    let rules = || cases.iter().filter_map(|case| case.rule);
+    // By units in a fixed time: amount / window, compared without dividing.
+    let share = |rule: &Rule, other: &Rule| {
+        u128::from(rule.quota().amount) * u128::from(other.quota().window.as_micros().max(1))
+    };
+    let least = rules().min_by(|a, b| share(a, b).cmp(&share(b, a)));
+    let most = rules().max_by(|a, b| share(a, b).cmp(&share(b, a)));
+    least.into_iter().chain(most).collect()
+}
+
+/// What a rule permits at worst, in words.
+fn worst_case(rule: &Rule, unit: &str) -> String {
+    let quota = rule.quota();
+    let window = span(quota.window);
+    if quota.amount == 0 {
+        return "nothing".to_owned();
+    }
+    match rule.algorithm() {
+        Algorithm::FixedWindow => {
+            let twice = grouped(quota.amount.saturating_mul(2));
+            format!("{twice} {unit} within {window}, where two windows meet")
+        }
+        Algorithm::SlidingWindow { .. } => format!("{} {unit} in any {window}", grouped(quota.amount)),
+        Algorithm::TokenBucket => {
+            let most = grouped(quota.burst.saturating_add(quota.amount));
+            let burst = grouped(quota.burst);
+            format!("{most} {unit} within {window}: {burst} at once, then one every {}", interval(rule))
+        }
+        Algorithm::Concurrency => format!("{} {unit} at the same time", grouped(quota.amount)),
+    }
+}
+
+/// The time between two units of a bucket, to the next whole microsecond.
+fn interval(rule: &Rule) -> String {
+    let quota = rule.quota();
+    span(Span::from_micros(quota.window.as_micros().div_ceil(quota.amount.max(1))))
+}
+
+fn algorithm_name(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::FixedWindow => "fixed-window",
+        Algorithm::SlidingWindow { .. } => "sliding-window",
+        Algorithm::TokenBucket => "token-bucket",
+        Algorithm::Concurrency => "concurrency",
+    }
+}

@@ -1,0 +1,162 @@
+//! `tidegate serve`: the gateway and the control port until a signal ends them.
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_limiter::MemoryOptions;
+use tidegate_server::gateway::{self, GatewayOptions};
+use tidegate_server::{Engine, http as control};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::api;
+use crate::args::{LogFormat, ServeArgs};
+use crate::failure::Failure;
+use crate::hello::Hello;
+use crate::output::{print, print_json};
+
+/// What is served when nothing is named: the shipped policy that is easiest to try, as it needs a key and no token.
+const DEFAULT_VENDOR: &str = "whatsapp";
+
+pub(crate) fn run(args: &ServeArgs, json: bool) -> Result<ExitCode, Failure> {
+    start_log(args)?;
+    refuse_unbuilt_store(&args.store)?;
+    let vendor = match (&args.policy, &args.vendor.vendor) {
+        (None, None) => Some(DEFAULT_VENDOR),
+        (_, vendor) => vendor.as_deref(),
+    };
+    let api = api::load(args.policy.as_deref(), vendor)?;
+    api::show_warnings(&api);
+    let max_counters = usize::try_from(args.max_counters).unwrap_or(usize::MAX);
+    let engine = Arc::new(Engine::new(Arc::new(api), MemoryOptions { max_counters }));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::because("cannot start", &error))?;
+    runtime.block_on(serve(args, json, engine))
+}
+
+async fn serve(args: &ServeArgs, json: bool, engine: Arc<Engine>) -> Result<ExitCode, Failure> {
+    let gateway_listener = listen(args.listen, "--listen").await?;
+    let control_listener = listen(args.control, "--control").await?;
+    let hello = Hello::of(args, &engine, &gateway_listener, &control_listener)?;
+    let (stop, stopped) = watch::channel(false);
+    spawn_signals(stop.clone())?;
+    tokio::spawn(follow_wall_clock(Arc::clone(&engine)));
+    let options = GatewayOptions { upstream: args.upstream.clone(), ..GatewayOptions::default() };
+    let gateway = gateway::serve(gateway_listener, Arc::clone(&engine), options, wait_for(stopped.clone()));
+    let gateway = tokio::spawn(gateway);
+    let control = tokio::spawn(control::serve(control_listener, engine, wait_for(stopped)));
+    if json {
+        print_json(&hello.json())?;
+    } else {
+        print(&hello.text())?;
+    }
+    let (gateway, control) = tokio::join!(ended(gateway, &stop), ended(control, &stop));
+    gateway.and(control).map(|()| ExitCode::SUCCESS)
+}
+
+/// Waits for one of the two servers. If it ends by an error, the other one is told to end too.
+async fn ended<E: std::error::Error>(
+    server: tokio::task::JoinHandle<Result<(), E>>,
+    stop: &watch::Sender<bool>,
+) -> Result<(), Failure> {
+    let ended = match server.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::because("cannot serve", &error)),
+        Err(error) => Err(Failure::because("the server broke down", &error)),
+    };
+    if ended.is_err() {
+        stop.send_replace(true);
+    }
+    ended
+}
+
+async fn wait_for(mut stopped: watch::Receiver<bool>) {
+    // The sender is gone only when everything ends anyway.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// The first signal drains, the second ends at once.
+fn spawn_signals(stop: watch::Sender<bool>) -> Result<(), Failure> {
+    let of = |kind| signal(kind).map_err(|error| Failure::because("cannot wait for signals", &error));
+    let (mut terminate, mut interrupt) = (of(SignalKind::terminate())?, of(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.send_replace(true) {
+                tracing::warn!("asked a second time: ending at once");
+                std::process::exit(130);
+            }
+            tracing::info!("finishing what was asked before");
+        }
+    });
+    Ok(())
+}
+
+/// Once a second: a machine that slept has missed time that its monotonic clock did not count.
+async fn follow_wall_clock(engine: Arc<Engine>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        let behind = engine.limiter.clock().follow_wall();
+        if behind > Duration::from_secs(1) {
+            tracing::warn!(seconds = behind.as_secs(), "the machine's clock jumped ahead; followed it");
+        }
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let failure = Failure::because(format!("cannot listen on {address}"), &error);
+        match error.kind() {
+            io::ErrorKind::AddrInUse => failure.help(format!(
+                "another program listens there; choose another address with {flag} ADDR, or a free port with {flag} {}:0",
+                address.ip()
+            )),
+            io::ErrorKind::AddrNotAvailable => {
+                failure.help(format!("this machine does not have that address; choose another with {flag} ADDR"))
+            }
+            io::ErrorKind::PermissionDenied => {
+                failure.help(format!("ports below 1024 need a privilege; choose another with {flag} ADDR"))
+            }
+            _ => failure,
+        }
+    })
+}
+
+fn refuse_unbuilt_store(store: &str) -> Result<(), Failure> {
+    let known_later =
+        store == "disk" || ["redis://", "rediss://", "redis-cluster://"].iter().any(|start| store.starts_with(start));
+    match store {
+        "memory" => Ok(()),
+        _ if known_later => {
+            let kind = store.split(':').next().unwrap_or(store);
+            let failure = Failure::new(format!("this version cannot keep counters on `{kind}`"));
+            Err(failure.help("use --store memory; its counters end with the process"))
+        }
+        _ => Err(Failure::new(format!("`{store}` is no store")).help("use --store memory")),
+    }
+}
+
+fn start_log(args: &ServeArgs) -> Result<(), Failure> {
+    let filter: Targets = args.log.parse().map_err(|error| {
+        let failure = Failure::because(format!("`{}` is no log filter", args.log), &error);
+        failure.help("use --log warn, or --log info,tidegate_server=debug")
+    })?;
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let layer = match args.log_format {
+        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().with_filter(filter).boxed(),
+    };
+    tracing_subscriber::registry().with(layer).try_init().map_err(|error| Failure::because("cannot log", &error))
+}

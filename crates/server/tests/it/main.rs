@@ -1,3 +1,4 @@
 //! The server on real sockets.
 
 mod gateway;
+mod http;

@@ -1,0 +1,10 @@
+//! The HTTP API on real sockets.
+
+mod as_simulated;
+mod described;
+mod desk;
+mod left;
+mod metered;
+mod mistakes;
+mod rulings;
+mod together;

@@ -91,7 +91,7 @@ pub(super) fn adjust(
         View::Cells { last } => last,
         View::Fresh | View::Lump { .. } => grid.cell_at(now.as_micros()),
     };
-    if charged.abs_diff(last) > grid.cells {
+    if taken == actual || charged.abs_diff(last) > grid.cells {
         return;
     }
     grid.adopt(state, now);

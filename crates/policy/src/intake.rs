@@ -26,7 +26,7 @@ mod sources;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use tidegate_core::{AttributeId, OperationId, Policy, Timestamp, UnitId, bounds};
 
 use json::{Found, Pointer};
@@ -34,6 +34,7 @@ use jwt::{Claims, Secrets};
 use meter::Settle;
 use path::Target;
 use reading::Reading;
+pub(crate) use routes::MAX_ROUTES;
 use routes::Routes;
 use sources::{Attribute, Inputs, Place};
 
@@ -46,7 +47,11 @@ pub use route::Route;
 
 /// Headers by which a client asks for another method than it sends. The limits of an operation would be evaded by them
 /// wherever an upstream obeys, so a request that has one with another method is refused.
-const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+const METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
 
 const _: () = assert!(bounds::MAX_ATTRIBUTES <= u16::BITS as usize, "a bit for each attribute");
 
@@ -127,7 +132,7 @@ impl Intake {
     }
 
     /// Whether an attribute may come from the header of that name.
-    pub fn reads_header(&self, name: &http::HeaderName) -> bool {
+    pub fn reads_header(&self, name: &HeaderName) -> bool {
         self.inputs.headers.contains(name)
     }
 
@@ -245,7 +250,7 @@ fn is_compressed(headers: &HeaderMap) -> bool {
 }
 
 fn refuse_method_override(headers: &HeaderMap, method: &str) -> Result<(), BadRequest> {
-    for name in METHOD_OVERRIDES {
+    for name in &METHOD_OVERRIDES {
         if headers.get_all(name).iter().any(|value| value.as_bytes() != method.as_bytes()) {
             let message = format!("expected the request to be sent with the method it means, not {method}");
             return Err(BadRequest::at(format!("header {name}"), message));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidegate_core::{AttributeId, Cost, Limit, OperationId, Policy, UnitId};
 
 use super::draft::{AttributeDraft, From, IntakeDraft, JwtDraft};
-use super::json::Pointer;
+use super::json::{MAX_POINTERS, Pointer};
 use super::jwt::{Claims, Secret, Secrets};
 use super::meter::Settle;
 use super::routes::{Routes, Shape};
@@ -59,6 +59,11 @@ impl Builder<'_> {
         let tokens = draft.jwt.as_ref().map(|jwt| self.tokens(jwt, &attributes)).transpose()?;
         if tokens.is_none() && attributes.iter().any(Attribute::is_claimed) {
             return Err("a `jwt:` source needs to know where tokens are, which `[jwt]` says".to_owned());
+        }
+        // Two more are looked up in a token: its times.
+        let in_body = self.inputs.bodies.len() + draft.costs.len();
+        if self.inputs.claims.len() + 2 > MAX_POINTERS || in_body > MAX_POINTERS || draft.settles.len() > MAX_POINTERS {
+            return Err(format!("more than {MAX_POINTERS} places in a body, a token or a response"));
         }
         let plans = self.plans(&routes, &attributes, tokens.as_ref())?;
         let costs = self.costs()?.list.into_iter().map(|(cost, _)| cost).collect();

@@ -2,6 +2,9 @@
 
 use tidegate_core::{AttributeId, Demand, DemandBuilder, DemandError, OperationId, Policy, UnitId};
 
+/// Values that are made room for at once; the largest shipped policy has so many.
+const USUAL_VALUES: usize = 6;
+
 /// The operation, the attributes and the costs of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -14,7 +17,7 @@ pub struct Facts {
 impl Facts {
     /// No facts but the operation.
     pub fn of(operation: OperationId) -> Facts {
-        Facts { operation, values: Vec::new(), costs: Vec::new(), is_plan_stated: false }
+        Facts { operation, values: Vec::with_capacity(USUAL_VALUES), costs: Vec::new(), is_plan_stated: false }
     }
 
     /// The operation that the route led to.

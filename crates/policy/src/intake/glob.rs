@@ -3,15 +3,14 @@
 /// A pattern: pieces that must occur in this order, with anything between.
 #[derive(Debug)]
 pub(crate) struct Glob {
-    /// What stands before the first `*`, between two, and after the last. One piece: no `*` at all.
-    pieces: Box<[Box<[u8]>]>,
+    /// What stands before the first `*`, between two, and after the last, in small letters. One piece: no `*` at all.
+    pieces: Box<[Box<str>]>,
 }
 
 impl Glob {
     /// Reads a pattern. Every text is one.
     pub(crate) fn new(pattern: &str) -> Glob {
-        let pieces = pattern.split('*').map(|piece| piece.to_ascii_lowercase().into_bytes().into());
-        Glob { pieces: pieces.collect() }
+        Glob { pieces: pattern.split('*').map(|piece| piece.to_ascii_lowercase().into()).collect() }
     }
 
     /// Whether it matches everything.
@@ -19,26 +18,20 @@ impl Glob {
         self.pieces.len() > 1 && self.pieces.iter().all(|piece| piece.is_empty())
     }
 
-    /// Whether it matches the whole text. Work is at most the text's length times the pattern's.
+    /// Whether it matches the whole of a text in small letters. Work grows with the text's length times the pattern's at
+    /// most.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let text = text.as_bytes();
         let [first, middle @ .., last] = &*self.pieces else {
-            return self.pieces.first().is_some_and(|only| text.eq_ignore_ascii_case(only));
+            return self.pieces.first().is_some_and(|only| **only == *text);
         };
-        if text.len() < first.len() + last.len() {
+        let Some(mut rest) = text.strip_prefix(&**first).and_then(|rest| rest.strip_suffix(&**last)) else {
             return false;
+        };
+        let Some((final_piece, others)) = middle.split_last() else { return true };
+        for piece in others {
+            let Some((_, after)) = rest.split_once(&**piece) else { return false };
+            rest = after;
         }
-        let (start, rest) = text.split_at(first.len());
-        let (mut rest, end) = rest.split_at(rest.len() - last.len());
-        if !start.eq_ignore_ascii_case(first) || !end.eq_ignore_ascii_case(last) {
-            return false;
-        }
-        for piece in middle.iter().filter(|piece| !piece.is_empty()) {
-            let Some(at) = rest.windows(piece.len()).position(|window| window.eq_ignore_ascii_case(piece)) else {
-                return false;
-            };
-            rest = &rest[at + piece.len()..];
-        }
-        true
+        rest.contains(&**final_piece)
     }
 }

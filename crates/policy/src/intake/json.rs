@@ -100,7 +100,10 @@ impl Found {
     }
 }
 
-/// What `pointers` point to in a whole JSON text, in their order.
+/// Most pointers of one search: a bit for each.
+pub(crate) const MAX_POINTERS: usize = 64;
+
+/// What `pointers`, at most [`MAX_POINTERS`], point to in a whole JSON text, in their order.
 ///
 /// # Errors
 ///
@@ -108,37 +111,41 @@ impl Found {
 pub(crate) fn look_up(text: &[u8], pointers: &[&Pointer]) -> Result<Vec<Option<Found>>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let mut found = vec![None; pointers.len()];
-    let open = (0..pointers.len()).collect();
+    let open = (0..pointers.len().min(MAX_POINTERS)).fold(0, |bits, index| bits | 1 << index);
     Search { pointers, open, depth: 0, found: &mut found }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(found)
 }
 
-/// The search in one value: `open` are the pointers that lead here or further.
+/// The search in one value.
 struct Search<'s> {
     pointers: &'s [&'s Pointer],
-    open: Vec<usize>,
+    /// A bit for each pointer that leads here or further.
+    open: u64,
     depth: usize,
-    found: &'s mut Vec<Option<Found>>,
+    found: &'s mut [Option<Found>],
 }
 
 impl Search<'_> {
     /// Notes what is here for the pointers that end here.
-    fn note(&mut self, found: &Found) {
-        for index in &self.open {
-            if self.pointers[*index].tokens.len() == self.depth {
-                self.found[*index] = Some(found.clone());
+    fn note(self, value: &Found) {
+        for ((index, pointer), found) in self.pointers.iter().enumerate().zip(self.found) {
+            if self.open >> index & 1 == 1 && pointer.tokens.len() == self.depth {
+                *found = Some(value.clone());
             }
         }
     }
 
     /// The pointers whose next token is `is_next`.
-    fn leading_on(&self, is_next: impl Fn(&str) -> bool) -> Vec<usize> {
-        let leads = |index: &&usize| self.pointers[**index].tokens.get(self.depth).is_some_and(|next| is_next(next));
-        self.open.iter().filter(leads).copied().collect()
+    fn leading_on(&self, is_next: impl Fn(&str) -> bool) -> u64 {
+        let next = self.pointers.iter().map(|pointer| pointer.tokens.get(self.depth));
+        let leads = next
+            .enumerate()
+            .filter(|(index, next)| self.open >> index & 1 == 1 && next.is_some_and(|next| is_next(next)));
+        leads.fold(0, |bits, (index, _)| bits | 1 << index)
     }
 
-    fn inside(&mut self, open: Vec<usize>) -> Search<'_> {
+    fn inside(&mut self, open: u64) -> Search<'_> {
         Search { pointers: self.pointers, open, depth: self.depth + 1, found: self.found }
     }
 }
@@ -158,44 +165,44 @@ impl<'de> Visitor<'de> for Search<'_> {
         f.write_str("JSON")
     }
 
-    fn visit_bool<E>(mut self, value: bool) -> Result<(), E> {
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
         self.note(&Found::Boolean(value));
         Ok(())
     }
 
-    fn visit_u64<E>(mut self, value: u64) -> Result<(), E> {
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
         self.note(&Found::Whole(value));
         Ok(())
     }
 
-    fn visit_i64<E>(mut self, value: i64) -> Result<(), E> {
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
         self.note(&u64::try_from(value).map_or(Found::Negative(value), Found::Whole));
         Ok(())
     }
 
-    fn visit_f64<E>(mut self, value: f64) -> Result<(), E> {
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
         self.note(&Found::Fraction(value));
         Ok(())
     }
 
-    fn visit_str<E>(mut self, value: &str) -> Result<(), E> {
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
         self.note(&Found::Text(value.to_owned()));
         Ok(())
     }
 
-    fn visit_unit<E>(mut self) -> Result<(), E> {
+    fn visit_unit<E>(self) -> Result<(), E> {
         self.note(&Found::Other);
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
-        let goes_deeper = self.open.iter().any(|index| self.pointers[*index].tokens.len() > self.depth);
+        let goes_deeper = self.leading_on(|_| true) != 0;
         let mut length: u64 = 0;
         loop {
-            let open = if goes_deeper { self.leading_on(|token| is_index(token, length)) } else { Vec::new() };
-            let next = match open.is_empty() {
-                true => elements.next_element::<IgnoredAny>()?.map(|_| ()),
-                false => elements.next_element_seed(self.inside(open))?,
+            let open = if goes_deeper { self.leading_on(|token| is_index(token, length)) } else { 0 };
+            let next = match open {
+                0 => elements.next_element::<IgnoredAny>()?.map(|_| ()),
+                open => elements.next_element_seed(self.inside(open))?,
             };
             if next.is_none() {
                 break;
@@ -207,17 +214,18 @@ impl<'de> Visitor<'de> for Search<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
-        let mut seen: Vec<usize> = Vec::new();
+        let mut seen = 0;
         while let Some(open) = members.next_key_seed(Member(&self))? {
-            let Some(first) = open.first().copied() else {
+            if open == 0 {
                 members.next_value::<IgnoredAny>()?;
                 continue;
-            };
-            if seen.contains(&first) {
-                let name = &self.pointers[first].tokens[self.depth];
+            }
+            if seen & open != 0 {
+                let pointer = self.pointers.get(open.trailing_zeros() as usize);
+                let name = pointer.and_then(|pointer| pointer.tokens.get(self.depth)).map_or("", |name| name);
                 return Err(A::Error::custom(format_args!("member `{name}` occurs twice")));
             }
-            seen.push(first);
+            seen |= open;
             members.next_value_seed(self.inside(open))?;
         }
         self.note(&Found::Other);
@@ -229,21 +237,21 @@ impl<'de> Visitor<'de> for Search<'_> {
 struct Member<'m, 's>(&'m Search<'s>);
 
 impl<'de> DeserializeSeed<'de> for Member<'_, '_> {
-    type Value = Vec<usize>;
+    type Value = u64;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<usize>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Member<'_, '_> {
-    type Value = Vec<usize>;
+    type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member's name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Vec<usize>, E> {
+    fn visit_str<E>(self, name: &str) -> Result<u64, E> {
         Ok(self.0.leading_on(|token| token == name))
     }
 }

@@ -19,6 +19,9 @@ pub(crate) const MAX_TARGET_BYTES: usize = 16 * 1024;
 /// Most segments of a path outside a tail. Real APIs stay below 12; matching recurses once a segment.
 pub(crate) const MAX_SEGMENTS: usize = 64;
 
+/// Segments that are made room for at once.
+const USUAL_SEGMENTS: usize = 12;
+
 /// A request target split up: its canonical segments as far as they are good, and the raw rest.
 #[derive(Debug)]
 pub(crate) struct Target<'t> {
@@ -30,12 +33,14 @@ pub(crate) struct Target<'t> {
     pub(crate) canonical: String,
     /// The segments up to the first bad one.
     pub(crate) segments: Vec<Segment>,
+    /// The decoded texts of segments where they are not the canonical ones.
+    decoded: Vec<(usize, String)>,
     /// Why the path is refused unless a tail begins before the bad segment.
     pub(crate) flaw: Option<BadRequest>,
 }
 
 /// One canonical segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment {
     /// Where it starts in the raw path.
     raw_start: usize,
@@ -43,8 +48,6 @@ pub(crate) struct Segment {
     pub(crate) start: usize,
     /// Where it ends in the canonical path.
     pub(crate) end: usize,
-    /// Its decoded text, if that is not the canonical one.
-    pub(crate) decoded: Option<String>,
 }
 
 impl<'t> Target<'t> {
@@ -70,7 +73,8 @@ impl<'t> Target<'t> {
             path,
             query,
             canonical: String::with_capacity(target.len() + 1),
-            segments: Vec::new(),
+            segments: Vec::with_capacity(USUAL_SEGMENTS),
+            decoded: Vec::new(),
             flaw: None,
         };
         read.flaw = read.read_segments().err();
@@ -93,7 +97,8 @@ impl<'t> Target<'t> {
             match canonical_segment(raw, &mut self.canonical) {
                 Ok(decoded) => {
                     let end = self.canonical.len();
-                    self.segments.push(Segment { raw_start, start, end, decoded });
+                    self.decoded.extend(decoded.map(|text| (self.segments.len(), text)));
+                    self.segments.push(Segment { raw_start, start, end });
                 }
                 Err(message) => {
                     self.canonical.truncate(start - 1);
@@ -123,8 +128,9 @@ impl<'t> Target<'t> {
 
     /// The decoded text of segment `index`.
     pub(crate) fn text(&self, index: usize) -> &str {
-        let segment = &self.segments[index];
-        segment.decoded.as_deref().unwrap_or(&self.canonical[segment.start..segment.end])
+        let segment = self.segments[index];
+        let decoded = self.decoded.iter().find(|(decoded, _)| *decoded == index);
+        decoded.map_or(&self.canonical[segment.start..segment.end], |(_, text)| text)
     }
 
     /// The canonical target: the good segments up to `upto`, then `tail` as it stands, then the query as it came.
@@ -188,10 +194,7 @@ fn next_byte(bytes: &[u8]) -> Option<(u8, &[u8])> {
 /// Appends the canonical form of a segment and returns its decoded text if that is different.
 fn canonical_segment(raw: &str, canonical: &mut String) -> Result<Option<String>, String> {
     let start = canonical.len();
-    if !raw.contains('%') {
-        if let Some(bad) = raw.bytes().find(|byte| !is_path_byte(*byte)) {
-            return Err(unexpected(bad));
-        }
+    if raw.bytes().all(|byte| IS_PATH_BYTE[usize::from(byte)]) {
         canonical.push_str(raw);
     } else {
         decode_unreserved(raw, canonical)?;
@@ -233,7 +236,7 @@ fn decode_unreserved(raw: &str, canonical: &mut String) -> Result<(), String> {
             }
             [b'%', ..] => return Err(bad_escape()),
             [byte, rest @ ..] => {
-                if !is_path_byte(*byte) {
+                if !IS_PATH_BYTE[usize::from(*byte)] {
                     return Err(unexpected(*byte));
                 }
                 canonical.push(char::from(*byte));
@@ -290,7 +293,7 @@ pub(crate) fn percent_decode(text: &str, plus: Plus) -> Option<String> {
 
 /// Refuses what no request target may hold anywhere: control characters, spaces, a fragment.
 fn refuse_unprintable(place: &'static str, text: &str) -> Result<(), BadRequest> {
-    match text.bytes().find(|byte| byte.is_ascii_control() || matches!(byte, b' ' | b'#')) {
+    match text.bytes().find(|byte| IS_UNPRINTABLE[usize::from(*byte)]) {
         None => Ok(()),
         Some(b'#') => Err(BadRequest::at(place, "a fragment (`#`), which is not sent to servers")),
         Some(byte) => Err(BadRequest::at(place, unexpected(byte))),
@@ -302,12 +305,31 @@ fn decode_pair(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
+/// For each byte, whether a segment may hold it as it is: unreserved characters, and the delimiters that RFC 3986 lets a
+/// segment hold, but for `;`.
+const IS_PATH_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128u8 {
+        let is_delimiter =
+            matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@');
+        table[byte as usize] = is_unreserved(byte) || is_delimiter;
+        byte += 1;
+    }
+    table
+};
 
-/// Unreserved characters, and the delimiters that RFC 3986 lets a segment hold, but for `;`.
-fn is_path_byte(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
+/// For each byte, whether no request target may hold it.
+const IS_UNPRINTABLE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128u8 {
+        table[byte as usize] = byte.is_ascii_control() || matches!(byte, b' ' | b'#');
+        byte += 1;
+    }
+    table
+};
+
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }

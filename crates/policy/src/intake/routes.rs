@@ -5,7 +5,8 @@
 //! node of the tree at most once. Literals are compared decoded, so no spelling of one escapes its route.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use http::Method;
 use tidegate_core::OperationId;
@@ -15,7 +16,7 @@ use super::draft::RouteDraft;
 use super::path::{self, MAX_SEGMENTS, Plus, Target};
 
 /// Most routes of one policy, its bases multiplied in: the largest known API has 1,100 operations.
-const MAX_ROUTES: usize = 100_000;
+pub(crate) const MAX_ROUTES: usize = 100_000;
 
 /// The methods of RFC 9110 and RFC 5789, without HEAD, which counts as GET.
 const REGISTERED: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
@@ -32,12 +33,34 @@ pub(crate) struct Routes {
 /// The routes that share the segments up to here.
 #[derive(Debug, Default)]
 struct Node {
-    literals: BTreeMap<Box<str>, usize>,
+    literals: HashMap<Box<str>, usize, BuildHasherDefault<ShortText>>,
     parameter: Option<usize>,
     /// Routes that end here.
     here: Methods,
     /// Routes whose tail begins here.
     tail: Methods,
+}
+
+/// A hash for short texts (FNV-1a). What is in the tables comes from the operator, so nobody can make them slow.
+#[derive(Debug)]
+struct ShortText(u64);
+
+impl Default for ShortText {
+    fn default() -> ShortText {
+        ShortText(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for ShortText {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Shapes by method.

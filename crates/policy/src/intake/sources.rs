@@ -90,7 +90,8 @@ impl Source {
         if self.map.is_empty() {
             return Some(value.to_owned());
         }
-        self.map.iter().find(|(pattern, _)| pattern.matches(value)).map(|(_, value)| value.to_string())
+        let value = value.to_ascii_lowercase();
+        self.map.iter().find(|(pattern, _)| pattern.matches(&value)).map(|(_, value)| value.to_string())
     }
 
     /// Whether every value of its places stands for something.

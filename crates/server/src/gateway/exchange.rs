@@ -49,6 +49,10 @@ pub(super) struct Client {
 }
 
 /// What becomes of a request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one call; boxing what is admitted would cost each an allocation"
+)]
 enum Ruling<'g> {
     /// It goes to the upstream.
     Forward(Pass<'g>),

@@ -297,9 +297,9 @@ fn is_text(byte: u8) -> bool {
 
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
-    let mut byte = 0;
+    let mut byte = 0_u8;
     while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        table[byte as usize] = byte.is_ascii_alphanumeric();
         byte += 1;
     }
     let marks = b"!#$%&'*+-.^_`|~";

@@ -65,8 +65,8 @@ impl Gate {
         upstream: Option<SocketAddr>,
         tweak: impl FnOnce(&mut GatewayOptions),
     ) -> Gate {
-        let mut options = GatewayOptions::default();
-        options.upstream = upstream.map(|address| Uri::try_from(format!("http://{address}")).unwrap());
+        let upstream = upstream.map(|address| Uri::try_from(format!("http://{address}")).unwrap());
+        let mut options = GatewayOptions { upstream, ..GatewayOptions::default() };
         tweak(&mut options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

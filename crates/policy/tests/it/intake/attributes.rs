@@ -2,20 +2,25 @@
 
 use super::sketch::{Api, Request, Sketch, rows, source_of};
 
+/// The policy that ships, on the strings that the SDKs send.
 #[test]
 fn platform_of_every_stream_client() {
-    let ios = &[("*swift*", "ios"), ("*uikit*", "ios"), ("*os=ios*", "ios")];
-    let android = &[("*android*", "android")];
-    let client = &["header:X-Stream-Client", "query:X-Stream-Client"];
-    let map = [&android[..], &ios[..]].concat();
-    let api =
-        Sketch::new().sourced("platform", vec![source_of(client, &map), source_of(&["constant:web"], &[])]).build();
+    let text = include_str!("../../../../../vendors/stream/policy.toml");
+    let source = tidegate_policy::Source { name: "vendors/stream/policy.toml", text };
+    let lowered = tidegate_policy::lower(&source, 1).unwrap_or_else(|problems| panic!("{problems}"));
+    let api = Api { policy: lowered.policy, intake: lowered.intake };
+    let user = super::tokens::signed(r#"{"alg":"HS256"}"#, r#"{"user_id":"alice"}"#, "of the app");
+    let server = super::tokens::signed(r#"{"alg":"HS256"}"#, r#"{"server":true}"#, "of the app");
     for (line, client, platform) in rows(include_str!("../../data/clients.txt")) {
         let by_header = Request::get("/connect").header("x-stream-client", &client);
         let encoded: String = client.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let by_query = Request::get(&format!("/connect?X-Stream-Client={encoded}"));
         for request in [by_header, by_query] {
             assert_eq!(api.value(&request, "platform").as_ref(), Some(&platform), "clients.txt:{line}: {client}");
+            let of_user = request.clone().header("authorization", &user);
+            assert_eq!(api.value(&of_user, "platform").as_ref(), Some(&platform), "clients.txt:{line}: {client}");
+            let of_server = request.header("authorization", &server);
+            assert_eq!(api.value(&of_server, "platform").as_deref(), Some("server"), "clients.txt:{line}: {client}");
         }
     }
 }

@@ -186,3 +186,137 @@ proptest! {
         }
     }
 }
+
+/// Requests of the shipped policies.
+const ROUTES: [(&str, &str, &str); 20] = [
+    ("stream", "POST", "/channels/messaging/general/message"),
+    ("stream", "POST", "/api/v2/chat/channels/messaging/general/message"),
+    ("stream", "POST", "/channels/messaging/general/query"),
+    ("stream", "GET", "/messages/m-1/replies"),
+    ("stream", "DELETE", "/messages/m-1/reaction/like"),
+    ("stream", "POST", "/users/delete"),
+    ("stream", "GET", "/rate_limits"),
+    ("stream", "POST", "/moderation/mute/channel"),
+    ("sendbird", "GET", "/v3/users/u1"),
+    ("sendbird", "POST", "/v3/group_channels/c1/messages"),
+    ("sendbird", "PUT", "/v3/group_channels/c1/messages/7"),
+    ("sendbird", "POST", "/v3/bots/b1/send"),
+    ("qstash", "POST", "/v2/batch"),
+    ("qstash", "POST", "/llm/v1/chat/completions"),
+    ("qstash", "GET", "/v2/schedules/s1"),
+    ("cometchat", "POST", "/v3/messages"),
+    ("cometchat", "POST", "/v3/groups/g1/members"),
+    ("cometchat", "DELETE", "/v3/users/u1/conversation/read"),
+    ("whatsapp", "POST", "/sessions/s1/send"),
+    ("whatsapp", "POST", "/sessions/create"),
+];
+
+/// What spellings put in place of a slash, or at any place.
+const TRICKS: [&str; 24] = [
+    "//",
+    "/./",
+    "/../",
+    "/x/../",
+    "/%2e/",
+    "/%2E%2e/",
+    "%2f",
+    "%2F",
+    "%5c",
+    "\\",
+    ";x=1/",
+    "/;/",
+    "%00",
+    "%3b",
+    "#",
+    "?q=1",
+    "/",
+    "%252f",
+    "%c0%af",
+    "%E0%80%AF",
+    "..",
+    "%2e%2e",
+    "/..;/",
+    "%",
+];
+
+/// A spelling of a path: some characters encoded, then up to two tricks.
+fn spelling(path: &str, mut dice: impl FnMut(usize) -> usize) -> String {
+    let rate = dice(4);
+    let mut spelled = String::new();
+    for character in path.chars() {
+        match dice(10) {
+            roll if roll < rate && character != '/' => {
+                let hexadecimal = format!("%{:02x}", u32::from(character));
+                spelled.push_str(&if dice(2) == 0 { hexadecimal } else { hexadecimal.to_ascii_uppercase() });
+            }
+            _ => spelled.push(character),
+        }
+    }
+    for _ in 0..dice(3) {
+        let slashes: Vec<usize> = spelled.match_indices('/').map(|(index, _)| index).collect();
+        let trick = TRICKS[dice(TRICKS.len())];
+        match dice(3) {
+            _ if slashes.is_empty() => spelled.insert_str(0, trick),
+            0 => spelled.push_str(trick),
+            1 => spelled.insert_str(dice(spelled.len() + 1), trick),
+            _ => {
+                let slash = slashes[dice(slashes.len())];
+                spelled.replace_range(slash..=slash, trick);
+            }
+        }
+    }
+    spelled
+}
+
+/// The path as a server sees it that decodes, takes backslashes for slashes, drops parameters of segments, and resolves
+/// empty and dot segments: everything that some server does.
+fn as_an_eager_server_sees_it(target: &str) -> Vec<Vec<u8>> {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    for segment in decoded_once(path).split(|byte| matches!(byte, b'/' | b'\\')) {
+        match segment.split(|byte| *byte == b';').next().unwrap_or_default() {
+            b"" | b"." => {}
+            b".." => {
+                seen.pop();
+            }
+            name => seen.push(name.to_vec()),
+        }
+    }
+    seen
+}
+
+/// K6, on the policies that ship: every spelling is refused, or has the operation of the path that servers see.
+#[test]
+fn twenty_routes_by_five_thousand_spellings() {
+    let mut state: u64 = 0x5eed;
+    let mut dice = |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % sides
+    };
+    let (mut accepted, mut refused) = (0, 0);
+    for (vendor, method, path) in ROUTES {
+        let file = format!("{}/../../vendors/{vendor}/policy.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&file).expect("a shipped policy");
+        let lowered = tidegate_policy::lower(&tidegate_policy::Source { name: &file, text: &text }, 1);
+        let intake = lowered.unwrap_or_else(|problems| panic!("{problems}")).intake;
+        let method: http::Method = method.parse().expect("a method");
+        let meant = intake.route(&method, path).expect("a good path");
+        assert!(meant.is_known(), "{vendor} {method} {path}");
+        for _ in 0..5_000 {
+            let raw = spelling(path, &mut dice);
+            let Ok(route) = intake.route(&method, &raw) else {
+                refused += 1;
+                continue;
+            };
+            accepted += 1;
+            let seen = as_an_eager_server_sees_it(route.target());
+            assert_eq!(as_an_eager_server_sees_it(&raw), seen, "{raw} is forwarded as {}", route.target());
+            let matched: Vec<Vec<u8>> = route.path().split('/').skip(1).map(decoded_once).collect();
+            assert!(seen == matched || seen.is_empty(), "{raw} is forwarded as {}", route.target());
+            if seen == as_an_eager_server_sees_it(path) {
+                assert_eq!((route.operation(), route.path()), (meant.operation(), path), "{raw}");
+            }
+        }
+    }
+    assert!(accepted > 20_000 && refused > 20_000, "{accepted} accepted, {refused} refused");
+}

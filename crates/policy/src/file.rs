@@ -1,9 +1,9 @@
 //! The file as written: every part with its place, every key known and of the right type. What names mean is settled
 //! in `lower.rs`; a mistake found here leaves its part out and the rest is still read.
 
-use tidegate_core::Timestamp;
+use tidegate_core::{AttributeId, Timestamp, bounds};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, nearest};
 use crate::quota::{self, Written};
 use crate::reading::{Field, Fields, Place, Reader, Text, Value, type_of};
 
@@ -21,6 +21,9 @@ pub(crate) struct File {
     pub(crate) units: Vec<Unit>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) records: Vec<Records>,
+    /// Keys of the outermost table that are there but could not be read, wholly or in part: what refers into them
+    /// cannot be judged.
+    pub(crate) lost: Vec<&'static str>,
 }
 
 /// An attribute and its sources.
@@ -159,15 +162,31 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
         }
     }
     for field in fields.list.iter().filter(|field| !KEYS.contains(&&*field.key)) {
+        file.lost.extend(nearest(&field.key, KEYS));
         if let Some(records) = records(reader, field, &file.attributes) {
             file.records.push(records);
         }
     }
+    file.lost.extend(KEYS.iter().filter(|key| fields.get(key).is_some_and(|field| is_lost(field))));
+    if file.limits.iter().any(|limit| limit.name.is_none()) {
+        file.lost.push("limit");
+    }
     file
 }
 
+/// Whether a part of the file has the wrong type altogether.
+fn is_lost(field: &Field<'_, '_>) -> bool {
+    let value = field.value.get_ref();
+    match &*field.key {
+        "limit" => !value.is_array(),
+        "attributes" | "jwt" | "plans" | "operations" | "units" => !value.is_table(),
+        _ => false,
+    }
+}
+
 fn attributes(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Attribute> {
-    let Some(fields) = reader.table(&field.key, field.value) else { return Vec::new() };
+    let Some(mut fields) = reader.table(&field.key, field.value) else { return Vec::new() };
+    keep(reader, &mut fields, "attributes", bounds::MAX_ATTRIBUTES - AttributeId::BUILT_IN.len());
     let attribute = |field: &Field<'_, '_>| Attribute { name: field.key.clone(), sources: sources(reader, field) };
     fields.list.iter().map(attribute).collect()
 }
@@ -247,6 +266,10 @@ fn operations(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Operation> 
 
 fn operation(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Operation {
     let mut operation = Operation { name: field.key.clone(), routes: Vec::new(), class: None };
+    if !field.value.get_ref().is_table() {
+        reader.note(Problem::operation_not_table(field.place(), &field.key, type_of(field.value)));
+        return operation;
+    }
     if let Some(fields) = reader.record(&field.key, field.value, "an operation", &["routes", "class"]) {
         let routes = fields.get("routes").and_then(|field| reader.texts(field, "leave it out if it has no route"));
         operation.routes = routes.unwrap_or_default();
@@ -256,8 +279,17 @@ fn operation(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Operation {
 }
 
 fn units(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Unit> {
-    let Some(fields) = reader.table(&field.key, field.value) else { return Vec::new() };
+    let Some(mut fields) = reader.table(&field.key, field.value) else { return Vec::new() };
+    keep(reader, &mut fields, "units", bounds::MAX_UNITS - 1);
     fields.list.iter().map(|field| unit(reader, field)).collect()
+}
+
+/// Notes that there are more than `most`, and forgets those that are far too many, so that no later check takes long.
+fn keep(reader: &mut Reader<'_>, fields: &mut Fields<'_, '_>, kind: &str, most: usize) {
+    if let Some(field) = fields.list.get(most) {
+        reader.note(Problem::too_many(field.key.place, kind, most, fields.list.len()));
+    }
+    fields.list.truncate(most * 8);
 }
 
 fn unit(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Unit {
@@ -306,7 +338,7 @@ fn limit(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Limit> {
         per,
         quota: quota.and_then(|field| read_quota(reader, &field)),
         algorithm: fields.get("algorithm").and_then(|field| reader.text(field)),
-        cells: cells.map(|field| (field.place(), reader.whole(field, tidegate_core::bounds::MAX_CELLS))),
+        cells: cells.map(|field| (field.place(), reader.whole(field, bounds::MAX_CELLS))),
         unit: fields.get("unit").and_then(|field| reader.text(field)),
         mode: fields.get("mode").and_then(|field| reader.text(field)),
         when: conditions(reader, &fields, "when"),
@@ -345,7 +377,7 @@ fn read_quota(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Quota> {
     match field.value.get_ref() {
         DeValue::Table(_) => choice(reader, field).map(Quota::By),
         DeValue::Integer(number) => {
-            reader.note(Problem::unquoted_quota(field.place(), number.as_str()));
+            reader.note(Problem::unquoted_quota(field.place(), &field.key, number.as_str()));
             None
         }
         DeValue::String(_) => {

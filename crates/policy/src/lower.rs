@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use crate::file::{self, File};
 use crate::intake::{Intake, IntakeDraft};
-use crate::problem::{Problem, Problems, Severity, Source};
+use crate::problem::{MAX_PROBLEMS, Problem, Problems, Severity, Source};
 use crate::reading::{Place, Reader};
 use names::Names;
 
@@ -38,27 +38,28 @@ pub struct Lowered {
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, warnings included. Only what is not TOML keeps the rest from being looked at.
+/// Everything that is wrong with it. What is not TOML keeps the rest from being looked at, and errors keep warnings from
+/// being given: half of them would follow from the errors.
 pub fn lower(source: &Source<'_>, version: u64) -> Result<Lowered, Problems> {
-    let (file, found) = match read(source.text) {
-        Ok(read) => read,
-        Err(found) => return Err(Problems::of(source, found)),
-    };
+    let (file, found) = read(source.text).map_err(|found| Problems::of(source, found))?;
+    let refused = |found| Problems::of(source, errors(found, &file.lost));
     let mut lowering = Lowering::of(&file, found);
     let draft = lowering.policy(version);
     let intake_draft = lowering.intake();
     lowering.warn();
-    let mut found = lowering.problems;
-    if found.iter().all(|problem| problem.severity == Severity::Warning) {
-        match put_together(&file, &draft, &intake_draft) {
-            Ok((policy, intake)) => {
-                let dialect = file.dialect.as_deref().unwrap_or("ietf").to_owned();
-                return Ok(Lowered { policy, intake, dialect, warnings: Problems::of(source, found) });
-            }
-            Err(problem) => found.push(problem),
-        }
+    let found = lowering.problems;
+    if found.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(refused(found));
     }
-    Err(Problems::of(source, found))
+    let (policy, intake) = put_together(&file, &draft, &intake_draft).map_err(|problem| refused(vec![*problem]))?;
+    let dialect = file.dialect.as_deref().unwrap_or("ietf").to_owned();
+    Ok(Lowered { policy, intake, dialect, warnings: Problems::of(source, found) })
+}
+
+/// The errors that do not follow from others.
+fn errors(mut found: Vec<Problem>, lost: &[&str]) -> Vec<Problem> {
+    found.retain(|problem| problem.severity == Severity::Error && !lost.iter().any(|part| problem.follows_from(part)));
+    found
 }
 
 /// The file as written, and what is wrong with its shape.
@@ -68,18 +69,14 @@ fn read(text: &str) -> Result<(File, Vec<Problem>), Vec<Problem>> {
     }
     let mut reader = Reader::of(text);
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut is_toml = true;
-    for error in errors {
-        let place = nearby(text, error.span().unwrap_or(0..0).into());
-        if error.message() == "duplicate key" {
-            reader.note(Problem::duplicate_key(place, &text[place.start..place.end]));
-        } else {
-            is_toml = false;
-            reader.note(Problem::syntax(place, error.message()));
-        }
+    let (duplicates, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(|it| it.message() == "duplicate key");
+    let place = |error: &toml::de::Error| nearby(text, error.span().unwrap_or(0..0).into());
+    if !errors.is_empty() {
+        return Err(errors.iter().map(|error| Problem::syntax(place(error), error.message())).collect());
     }
-    if !is_toml {
-        return Err(reader.problems);
+    for duplicate in duplicates {
+        let place = place(&duplicate);
+        reader.note(Problem::duplicate_key(place, &text[place.start..place.end]));
     }
     let fields = reader.document(&table);
     let file = file::read(&mut reader, &fields);
@@ -92,9 +89,9 @@ fn nearby(text: &str, place: Place) -> Place {
     Place { start: boundary(place.start), end: boundary(place.end.max(place.start)) }
 }
 
-fn put_together(file: &File, draft: &PolicyDraft, intake: &IntakeDraft) -> Result<(Policy, Intake), Problem> {
-    let policy = Policy::freeze(draft).map_err(|error| Problem::refused(place_of(file, &error), &error))?;
-    let intake = Intake::build(intake, &policy).map_err(|error| Problem::refused(Place::at(0), &error))?;
+fn put_together(file: &File, draft: &PolicyDraft, intake: &IntakeDraft) -> Result<(Policy, Intake), Box<Problem>> {
+    let policy = Policy::freeze(draft).map_err(|error| Box::new(Problem::refused(place_of(file, &error), &error)))?;
+    let intake = Intake::build(intake, &policy).map_err(|error| Box::new(Problem::refused(Place::at(0), &error)))?;
     Ok((policy, intake))
 }
 
@@ -127,7 +124,18 @@ impl<'f> Lowering<'f> {
         self.problems.push(problem);
     }
 
+    /// Names to suggest instead of an unknown one. None once there are more problems than are shown: to compare
+    /// thousands of names with thousands would take minutes.
+    fn suggest<'n>(&self, names: impl Iterator<Item = &'n &'f str>) -> Vec<&'f str>
+    where
+        'f: 'n,
+    {
+        if self.problems.len() < MAX_PROBLEMS { names.copied().collect() } else { Vec::new() }
+    }
+
     fn policy(&mut self, version: u64) -> PolicyDraft {
+        self.file.name.iter().for_each(|name| names::check_policy_name(name, &mut self.problems));
+        self.file.dialect.iter().for_each(|dialect| names::check_dialect(dialect, &mut self.problems));
         let limits = self.limits();
         let draft = PolicyDraft {
             name: self.file.name.as_deref().unwrap_or_default().to_owned(),
@@ -140,32 +148,19 @@ impl<'f> Lowering<'f> {
             limits,
             records: self.records(),
         };
-        self.count(&draft);
+        self.count();
         draft
     }
 
-    /// Notes what there is too much of.
-    fn count(&mut self, draft: &PolicyDraft) {
+    /// Notes what there is too much of. Attributes and units were counted when they were read.
+    fn count(&mut self) {
         let file = self.file;
-        let counts = [
-            (
-                "attributes",
-                draft.attributes.len(),
-                bounds::MAX_ATTRIBUTES - 4,
-                last(&file.attributes, |it| it.name.place),
-            ),
-            ("units", draft.units.len(), bounds::MAX_UNITS - 1, last(&file.units, |it| it.name.place)),
-            ("operations", draft.operations.len(), bounds::MAX_OPERATIONS, last(&file.operations, |it| it.name.place)),
-            ("limits", file.limits.len(), bounds::MAX_LIMITS, last(&file.limits, |it| it.place)),
-        ];
-        for (kind, found, most, place) in counts {
-            if found > most {
-                self.note(Problem::too_many(place, kind, most, found));
-            }
+        let operations = self.names.operations.len();
+        if let Some(last) = file.operations.last().filter(|_| operations > bounds::MAX_OPERATIONS) {
+            self.note(Problem::too_many(last.name.place, "operations", bounds::MAX_OPERATIONS, operations));
+        }
+        if let Some(limit) = file.limits.get(bounds::MAX_LIMITS) {
+            self.note(Problem::too_many(limit.place, "limits", bounds::MAX_LIMITS, file.limits.len()));
         }
     }
-}
-
-fn last<T>(list: &[T], place: impl Fn(&T) -> Place) -> Place {
-    list.last().map_or(Place::at(0), place)
 }

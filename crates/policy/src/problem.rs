@@ -204,6 +204,8 @@ kinds! {
     BAD_POINTER         "E045" "not a place in a body"
     BAD_DATE            "E046" "not a date"
     UNSETTLED           "E047" "a cost that is known both before and after"
+    COST_TWICE          "E048" "two costs of one operation in one unit"
+    CLAIMED_SECRET      "E049" "a secret that is chosen by the token it verifies"
     REFUSED             "E099" "refused when it was put together"
     UNUSED_ATTRIBUTE    "W001" "an attribute that nothing uses"
     UNREACHED_SOURCE    "W002" "a source that is never reached"
@@ -245,10 +247,31 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Whether it may be there only because a part of the file could not be read.
+    pub(crate) fn follows_from(&self, lost: &str) -> bool {
+        let kinds: &[Kind] = match lost {
+            "attributes" => &[UNKNOWN_ATTRIBUTE, UNKNOWN_RECORDS],
+            "operations" => &[UNKNOWN_OPERATION, UNKNOWN_PARAMETER],
+            "units" => &[UNKNOWN_UNIT],
+            "plans" => &[UNKNOWN_PLAN],
+            "limit" => &[UNKNOWN_LIMIT, DUPLICATE_KEY],
+            "jwt" => &[NO_JWT],
+            _ => &[],
+        };
+        kinds.iter().any(|kind| kind.code == self.code)
+    }
+}
+
 /// The shape of the file.
 impl Problem {
     pub(crate) fn syntax(place: Place, message: &str) -> Problem {
-        let (what, expected) = message.split_once(", ").unwrap_or((message, ""));
+        let (what, expected) = match message {
+            "string values must be quoted, expected literal string" => {
+                ("text without quotes", "expected a value, as `\"text\"`")
+            }
+            _ => message.split_once(", ").unwrap_or((message, "")),
+        };
         Problem::new(&SYNTAX, place, format!("not TOML: {what}"), expected)
     }
 
@@ -274,9 +297,13 @@ impl Problem {
         Problem::new(&WRONG_TYPE, place, message, format!("expected {expected}, found {}", with_article(found)))
     }
 
-    pub(crate) fn unquoted_quota(place: Place, written: &str) -> Problem {
-        Problem::wrong_type(place, "quota", "a string or a table", "integer")
+    pub(crate) fn unquoted_quota(place: Place, key: &str, written: &str) -> Problem {
+        Problem::wrong_type(place, key, "a string or a table", "integer")
             .help(format!("write `\"{written}/min\"`, or `\"{written}\"` for `algorithm = \"concurrency\"`"))
+    }
+
+    pub(crate) fn operation_not_table(place: Place, key: &str, found: &str) -> Problem {
+        Problem::wrong_type(place, key, "a table", found).help("write `{ routes = [\"METHOD /path\"] }`")
     }
 
     pub(crate) fn limit_not_in_list(place: Place, found: &str) -> Problem {
@@ -294,6 +321,11 @@ impl Problem {
         Problem::new(&EMPTY, place, format!("{} is empty", quoted(key)), "at least one is needed").help(help)
     }
 
+    pub(crate) fn empty_secret(place: Place) -> Problem {
+        Problem::new(&EMPTY, place, "secret is empty".to_owned(), "anybody could sign with it")
+            .help("leave it out if tokens of this record are not verified")
+    }
+
     pub(crate) fn bad_name(name: &Text, part: Place, kind: &str, allowed: &str) -> Problem {
         let message = format!("{} cannot be the name of {kind}", quoted(name));
         Problem::new(&BAD_NAME, part, message, format!("expected {allowed}"))
@@ -306,11 +338,16 @@ impl Problem {
             .help("give one of them another name")
     }
 
-    pub(crate) fn operation_is_class(class: &Text, operation: Place) -> Problem {
+    pub(crate) fn operation_is_class(class: &Text, operation: Option<Place>) -> Problem {
         let message = format!("{} is an operation and a class", quoted(class));
-        Problem::new(&DUPLICATE_NAME, class.place, message, "named as a class here")
-            .also(operation, "named as an operation here")
-            .help("`on` names both alike, so that one of them needs another name")
+        let problem = Problem::new(&DUPLICATE_NAME, class.place, message, "named as a class here")
+            .help("`on` names both alike, so that one of them needs another name");
+        match operation {
+            Some(place) => problem.also(place, "named as an operation here"),
+            None => {
+                problem.help("it is the operation of what no route matches; `default_operation` names it otherwise")
+            }
+        }
     }
 
     pub(crate) fn repeated(item: &Text, key: &str, first: Place) -> Problem {
@@ -342,8 +379,20 @@ impl Problem {
 
     pub(crate) fn unknown_operation(name: &Text, known: &[&str]) -> Problem {
         let message = format!("unknown operation or class {}", quoted(name));
-        let help = did_you_mean(name, known).unwrap_or_else(|| "declare it under [operations]".to_owned());
+        let help = did_you_mean(name, known).unwrap_or_else(|| match known {
+            [] => "declare it under [operations]".to_owned(),
+            _ => format!("declare it under [operations], or use one of {}", listed(known)),
+        });
         Problem::new(&UNKNOWN_OPERATION, name.place, message, "no operation and no class has this name").help(help)
+    }
+
+    pub(crate) fn unknown_class(name: &Text, known: &[&str]) -> Problem {
+        let message = format!("unknown class {}", quoted(name));
+        let help = did_you_mean(name, known).unwrap_or_else(|| match known {
+            [] => "operations get a class by `class`".to_owned(),
+            _ => format!("classes: {}", listed(known)),
+        });
+        Problem::new(&UNKNOWN_OPERATION, name.place, message, "no operation has this class").help(help)
     }
 
     pub(crate) fn unknown_unit(name: &Text, known: &[&str]) -> Problem {
@@ -355,15 +404,19 @@ impl Problem {
 
     pub(crate) fn unknown_plan(name: &Text, known: &[&str]) -> Problem {
         let message = format!("unknown plan {}", quoted(name));
-        let known_are =
-            if known.is_empty() { "no plan is known".to_owned() } else { format!("plans: {}", listed(known)) };
-        let help = did_you_mean(name, known).unwrap_or_else(|| format!("{known_are}; `names` in [plans] lists them"));
+        let help = did_you_mean(name, known).unwrap_or_else(|| match known {
+            [] => "list it in `names` of [plans]".to_owned(),
+            _ => format!("plans: {}; `names` in [plans] lists them", listed(known)),
+        });
         Problem::new(&UNKNOWN_PLAN, name.place, message, "nothing sells this plan").help(help)
     }
 
     pub(crate) fn unknown_limit(name: &str, place: Place, known: &[&str]) -> Problem {
         let message = format!("unknown limit {}", quoted(name));
-        let help = did_you_mean(name, known).unwrap_or_else(|| format!("limits: {}", listed(known)));
+        let help = did_you_mean(name, known).unwrap_or_else(|| match known {
+            [] => "limits are named by `name`".to_owned(),
+            _ => format!("limits: {}", listed(known)),
+        });
         Problem::new(&UNKNOWN_LIMIT, place, message, "no limit has this name").help(help)
     }
 
@@ -374,9 +427,13 @@ impl Problem {
         problem.perhaps(help)
     }
 
-    pub(crate) fn head_is_get(place: Place) -> Problem {
-        let message = "unknown method `HEAD`".to_owned();
-        Problem::new(&UNKNOWN_CHOICE, place, message, "HEAD counts as GET").help("write `GET`")
+    pub(crate) fn unknown_method(place: Place, found: &str, known: &[&str]) -> Problem {
+        let message = format!("unknown method {}", quoted(found));
+        if found == "HEAD" {
+            return Problem::new(&UNKNOWN_CHOICE, place, message, "HEAD counts as GET").help("write `GET`");
+        }
+        let label = "expected a method in capitals, such as `GET`, `POST`, `PUT`, `PATCH` or `DELETE`";
+        Problem::new(&UNKNOWN_CHOICE, place, message, label).perhaps(did_you_mean(found, known))
     }
 
     pub(crate) fn unknown_records(table: &Text, known: &[&str]) -> Problem {
@@ -430,6 +487,10 @@ impl Problem {
         Problem::new(&BAD_CHOICE, place, message.to_owned(), label).help(help)
     }
 
+    pub(crate) fn bad_share(place: Place, found: &str, label: &str, help: &str) -> Problem {
+        Problem::bad_derivation(place, &format!("{} is not a share", quoted(found)), label, help)
+    }
+
     pub(crate) fn bad_derivation(place: Place, message: &str, label: &str, help: &str) -> Problem {
         Problem::new(&BAD_DERIVATION, place, message.to_owned(), label).help(help)
     }
@@ -455,17 +516,26 @@ impl Problem {
         Problem::new(&BAD_ROUTE, place, format!("{} cannot begin a route", quoted(found)), label).help(help)
     }
 
+    pub(crate) fn unfit_base(route: &Text, base: &Text, why: &str) -> Problem {
+        let message = format!("{} does not fit base {}", quoted(route), quoted(base));
+        Problem::new(&BAD_ROUTE, route.place, message, why).also(base.place, "the base").help("change one of the two")
+    }
+
     pub(crate) fn conflicting_routes(route: &Text, first: Place, operation: &str) -> Problem {
         let message = format!("{} matches what a route before it matches", quoted(route));
-        Problem::new(&CONFLICTING_ROUTES, route.place, message, "never reached")
+        let problem = Problem::new(&CONFLICTING_ROUTES, route.place, message, "never reached");
+        if first == route.place {
+            return problem.help("two of `bases` match the same paths: leave one out");
+        }
+        problem
             .also(first, format!("leads to operation {}", quoted(operation)))
             .help("keep one of the two, or tell them apart by method or by a fixed segment")
     }
 
     pub(crate) fn bad_source(place: Place, found: &str, label: &str, help: Option<String>) -> Problem {
-        Problem::new(&BAD_SOURCE, place, format!("{} is not a source", quoted(found)), label)
-            .help("sources: header:NAME, query:NAME, path:PARAM, bearer, jwt:CLAIM, host:PATTERN, body:/POINTER, constant:VALUE")
-            .perhaps(help)
+        let forms = "sources: `header:NAME`, `query:NAME`, `path:PARAMETER`, `bearer`, `jwt:CLAIM`, \
+                     `host:PATTERN`, `body:/POINTER`, `constant:VALUE`";
+        Problem::new(&BAD_SOURCE, place, format!("{} is not a source", quoted(found)), label).help(forms).perhaps(help)
     }
 
     pub(crate) fn unknown_parameter(place: Place, name: &str, known: &[&str]) -> Problem {
@@ -497,6 +567,21 @@ impl Problem {
 
     pub(crate) fn unsettled(place: Place, message: &str, label: &str, help: &str) -> Problem {
         Problem::new(&UNSETTLED, place, message.to_owned(), label).help(help)
+    }
+
+    pub(crate) fn cost_twice(operation: &Text, unit: &str, first: Place) -> Problem {
+        let message = format!("the cost of {} in {} is stated twice", quoted(operation), quoted(unit));
+        Problem::new(&COST_TWICE, operation.place, message, "stated again here")
+            .also(first, "stated here")
+            .help("keep one of the two")
+    }
+
+    pub(crate) fn claimed_secret(secret: Place, attribute: &str, source: Place) -> Problem {
+        let message = format!("the secret of {} is chosen by the token it verifies", quoted(attribute));
+        let label = "a token could claim to be of the record whose secret it is signed with";
+        Problem::new(&CLAIMED_SECRET, secret, message, label)
+            .also(source, "comes from the token")
+            .help("put the secret in records of an attribute that does not come from the token")
     }
 
     /// What the core or the intake refused although nothing was found here. It points to a gap in these checks.

@@ -71,9 +71,7 @@ impl Mistake {
             ),
             Fault::Amount => Problem::bad_amount(place, found, &self.label, self.help),
             Fault::Window => Problem::bad_window(place, found, &self.label, self.help),
-            Fault::Share => {
-                Problem::bad_derivation(place, "a share that is none", &self.label, &self.help.unwrap_or_default())
-            }
+            Fault::Share => Problem::bad_share(place, found, &self.label, &self.help.unwrap_or_default()),
         }
     }
 }
@@ -235,7 +233,10 @@ impl<'t> Scan<'t> {
         let after = self.rest()[word.len()..].trim();
         Err(match word {
             "per" if unit(after).is_some() => mistake.help(format!("write `\"{shown}/{after}\"`")),
-            "burst" => mistake.help(format!("the window comes first: `\"{shown}/min {}\"`", self.rest().trim_end())),
+            "burst" => {
+                let burst: String = after.chars().take_while(char::is_ascii_digit).collect();
+                mistake.help(format!("the window comes first: `\"{shown}/min burst {burst}\"`"))
+            }
             _ if after.starts_with(['/', 'p']) => mistake
                 .help(format!("write `\"{shown}/min\"`, and what it counts as `unit = \"…\"` if that is not requests")),
             _ if unit(word).is_some() => mistake.help(format!("write `\"{shown}/{word}\"`")),

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::{Datetime, Offset};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, nearest};
 
 /// Bytes of the text, from `start` up to `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -241,7 +241,7 @@ impl<'t> Reader<'t> {
         Some(fields)
     }
 
-    /// The field of a key that must be there.
+    /// The field of a key that must be there. A misspelt one was noted as unknown, and is not also missing.
     pub(crate) fn required<'f, 'v, 'i>(
         &mut self,
         fields: &'f Fields<'v, 'i>,
@@ -250,7 +250,8 @@ impl<'t> Reader<'t> {
         example: &str,
     ) -> Option<&'f Field<'v, 'i>> {
         let field = fields.get(key);
-        if field.is_none() {
+        let is_misspelt = || fields.list.iter().any(|field| nearest(&field.key, &[key]).is_some());
+        if field.is_none() && !is_misspelt() {
             self.note(Problem::missing_key(fields.place, key, whole, example));
         }
         field

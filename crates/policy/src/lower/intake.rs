@@ -1,19 +1,16 @@
 //! What makes demands of requests: routes, sources and costs; and the warnings about what is never used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Lowering;
 use crate::file::{Choice, Quota};
 use crate::intake::{CostDraft, IntakeDraft, SettleDraft};
 use crate::problem::Problem;
-use crate::reading::Text;
+use crate::reading::{Place, Text};
 
 impl<'f> Lowering<'f> {
     /// The draft of the intake.
     pub(super) fn intake(&mut self) -> IntakeDraft {
-        if let Some(name) = &self.file.name {
-            super::names::check_policy_name(name, &mut self.problems);
-        }
         let parameters = self.parameters();
         IntakeDraft {
             bases: self.bases(),
@@ -28,8 +25,10 @@ impl<'f> Lowering<'f> {
     fn costs(&mut self) -> Vec<CostDraft> {
         let mut costs = Vec::new();
         for unit in &self.file.units {
+            let mut stated: BTreeMap<String, Place> = BTreeMap::new();
             for cost in &unit.costs {
                 let on = self.on(&cost.on);
+                self.note_stated(&mut stated, &unit.name, &cost.on);
                 let length_of = cost.length_of.as_ref().and_then(|text| self.pointer(text, "body"));
                 if let Some(length_of) = length_of {
                     costs.push(CostDraft { unit: unit.name.to_string(), on, length_of: length_of.to_owned() });
@@ -37,6 +36,19 @@ impl<'f> Lowering<'f> {
             }
         }
         costs
+    }
+
+    /// Notes operations whose cost in a unit an earlier entry states. `stated` are those of the earlier entries.
+    fn note_stated(&mut self, stated: &mut BTreeMap<String, Place>, unit: &str, on: &[Text]) {
+        let mut fresh = Vec::new();
+        for name in on {
+            let operations = self.names.operations_called(name).unwrap_or_default();
+            if let Some(first) = operations.iter().find_map(|operation| stated.get(*operation)) {
+                self.problems.push(Problem::cost_twice(name, unit, *first));
+            }
+            fresh.extend(operations.into_iter().map(|operation| (operation.to_owned(), name.place)));
+        }
+        stated.extend(fresh);
     }
 
     fn settles(&mut self) -> Vec<SettleDraft> {

@@ -69,7 +69,7 @@ impl<'f> Lowering<'f> {
             self.note(Problem::unknown_choice(name.place, name, "algorithm", ALGORITHMS));
         }
         let is_sliding = matches!(algorithm, None | Some(Algorithm::SlidingWindow { .. }));
-        if let Some((place, _)) = limit.cells.filter(|_| !is_sliding) {
+        if let Some((place, _)) = limit.cells.filter(|(_, cells)| cells.is_some() && !is_sliding) {
             let help = "leave it out, or choose `algorithm = \"sliding-window\"`";
             self.note(Problem::bad_cells(place, "only a sliding window has cells", help));
         }
@@ -110,7 +110,7 @@ impl<'f> Lowering<'f> {
             match self.names.operations_called(name) {
                 Some(called) => operations.extend(called),
                 None => {
-                    let known = self.names.operations_and_classes();
+                    let known = self.suggest(self.names.operations.keys().chain(self.names.classes.keys()));
                     self.note(Problem::unknown_operation(name, &known));
                 }
             }

@@ -16,7 +16,7 @@ pub(super) struct Names<'f> {
     /// Attributes, the built-in ones first.
     pub(super) attributes: Vec<&'f str>,
     /// Operations, the default one included.
-    pub(super) operations: BTreeMap<&'f str, Place>,
+    pub(super) operations: BTreeMap<&'f str, Option<Place>>,
     /// The operation of what no route matches.
     pub(super) default_operation: &'f str,
     /// Classes and their operations.
@@ -24,9 +24,9 @@ pub(super) struct Names<'f> {
     /// Units, `requests` first.
     pub(super) units: Vec<&'f str>,
     /// All plans, if the file lists them.
-    pub(super) listed_plans: Option<Vec<&'f str>>,
+    pub(super) listed_plans: Option<BTreeSet<&'f str>>,
     /// All plans that the file lists or has a quota for.
-    pub(super) plans: Vec<&'f str>,
+    pub(super) plans: BTreeSet<&'f str>,
     /// Limits.
     pub(super) limits: BTreeMap<&'f str, &'f file::Limit>,
 }
@@ -57,11 +57,6 @@ impl<'f> Names<'f> {
         let operation = self.operations.get_key_value(name).map(|(operation, _)| vec![*operation]);
         operation.or_else(|| self.classes.get(name).cloned())
     }
-
-    /// The names of operations and classes.
-    pub(super) fn operations_and_classes(&self) -> Vec<&'f str> {
-        self.operations.keys().chain(self.classes.keys()).copied().collect()
-    }
 }
 
 fn attributes<'f>(file: &'f File, problems: &mut Vec<Problem>) -> Vec<&'f str> {
@@ -85,16 +80,16 @@ fn attributes<'f>(file: &'f File, problems: &mut Vec<Problem>) -> Vec<&'f str> {
     attributes
 }
 
-fn operations<'f>(file: &'f File, problems: &mut Vec<Problem>) -> BTreeMap<&'f str, Place> {
+fn operations<'f>(file: &'f File, problems: &mut Vec<Problem>) -> BTreeMap<&'f str, Option<Place>> {
     let mut operations = BTreeMap::new();
     for operation in &file.operations {
         check_name(&operation.name, "an operation", problems);
-        operations.insert(&*operation.name, operation.name.place);
+        operations.insert(&*operation.name, Some(operation.name.place));
     }
     if let Some(name) = &file.default_operation {
         check_name(name, "an operation", problems);
     }
-    let default_place = file.default_operation.as_ref().map_or(Place::at(0), |name| name.place);
+    let default_place = file.default_operation.as_ref().map(|name| name.place);
     operations.entry(default_operation(file)).or_insert(default_place);
     operations
 }
@@ -105,7 +100,7 @@ fn default_operation(file: &File) -> &str {
 
 fn classes<'f>(
     file: &'f File,
-    operations: &BTreeMap<&'f str, Place>,
+    operations: &BTreeMap<&'f str, Option<Place>>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<&'f str, Vec<&'f str>> {
     let mut classes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -135,12 +130,12 @@ fn units<'f>(file: &'f File, problems: &mut Vec<Problem>) -> Vec<&'f str> {
     units
 }
 
-fn plans<'f>(file: &'f File, listed: Option<&Vec<&'f str>>, problems: &mut Vec<Problem>) -> Vec<&'f str> {
+fn plans<'f>(file: &'f File, listed: Option<&BTreeSet<&'f str>>, problems: &mut Vec<Problem>) -> BTreeSet<&'f str> {
     each_once(file.plans.names.as_deref().unwrap_or_default(), "names", problems);
     if let (Some(default), Some(listed)) = (&file.plans.default, listed)
         && !listed.contains(&&**default)
     {
-        problems.push(Problem::unknown_plan(default, listed));
+        problems.push(Problem::unknown_plan(default, &listed.iter().copied().collect::<Vec<_>>()));
     }
     let mut plans: BTreeSet<&str> = listed.into_iter().flatten().copied().collect();
     plans.extend(file.plans.default.as_deref());
@@ -149,7 +144,7 @@ fn plans<'f>(file: &'f File, listed: Option<&Vec<&'f str>>, problems: &mut Vec<P
         plans.extend(conditions.filter(|(name, _)| &**name == "plan").flat_map(|(_, values)| values).map(|it| &**it));
         file.limits.iter().filter_map(|limit| limit.quota.as_ref()).for_each(|quota| cases_by_plan(quota, &mut plans));
     }
-    plans.into_iter().collect()
+    plans
 }
 
 /// The plans that a quota has cases for.
@@ -202,6 +197,26 @@ fn check_name(name: &Text, kind: &str, problems: &mut Vec<Problem>) {
     if let Some((at, stray)) = name.char_indices().find(|(at, c)| !belongs(*at, *c)) {
         problems.push(Problem::bad_name(name, name.part(at..at + stray.len_utf8()), kind, allowed));
     }
+}
+
+/// Notes a dialect that is neither a name nor a path.
+pub(super) fn check_dialect(dialect: &Text, problems: &mut Vec<Problem>) {
+    if dialect.starts_with("./") || dialect.starts_with('/') {
+        return;
+    }
+    let belongs = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let stray = dialect.char_indices().find(|(_, c)| !belongs(*c));
+    let place = match stray {
+        Some((at, c)) => dialect.part(at..at + c.len_utf8()),
+        None if dialect.is_empty() => dialect.place,
+        None => return,
+    };
+    problems.push(Problem::bad_name(
+        dialect,
+        place,
+        "a dialect",
+        "small letters, digits and `-`, or a path that begins with `./` or `/`",
+    ));
 }
 
 /// Notes a policy name with anything but small letters, digits and `-`.

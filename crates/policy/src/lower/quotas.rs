@@ -157,16 +157,12 @@ impl Lowering<'_> {
     }
 
     fn check_cases(&mut self, choice: &Choice, attribute: &str) {
+        let place = choice.by.as_ref().map_or(choice.place, |by| by.place);
         if choice.cases.is_empty() {
             let help = "write one quota, or add a case, as `VALUE = \"100/min\"`";
-            self.note(Problem::bad_choice(
-                choice.place,
-                "choice of quotas has no case",
-                "nothing to choose from",
-                help,
-            ));
+            self.note(Problem::bad_choice(place, "choice of quotas has no case", "nothing to choose from", help));
         } else if !choice.has_default && (attribute != "plan" || self.default_plan_of(choice).is_none()) {
-            self.note(Problem::open_choice(choice.place, attribute));
+            self.note(Problem::open_choice(place, attribute));
         }
     }
 
@@ -190,17 +186,18 @@ impl Lowering<'_> {
     pub(super) fn check_value(&mut self, attribute: &str, value: &Text) {
         match attribute {
             "plan" => {
-                if let Some(listed) = self.names.listed_plans.as_ref().filter(|listed| !listed.contains(&&**value)) {
-                    self.problems.push(Problem::unknown_plan(value, listed));
+                if let Some(listed) = self.names.listed_plans.as_ref().filter(|listed| !listed.contains(&**value)) {
+                    let known = self.suggest(listed.iter());
+                    self.note(Problem::unknown_plan(value, &known));
                 }
             }
             "operation" if !self.names.operations.contains_key(&**value) => {
-                let known: Vec<&str> = self.names.operations.keys().copied().collect();
+                let known = self.suggest(self.names.operations.keys());
                 self.note(Problem::unknown_operation(value, &known));
             }
             "class" if !self.names.classes.contains_key(&**value) => {
-                let known: Vec<&str> = self.names.classes.keys().copied().collect();
-                self.note(Problem::unknown_operation(value, &known));
+                let known = self.suggest(self.names.classes.keys());
+                self.note(Problem::unknown_class(value, &known));
             }
             "method" => self.check_method(value, value.place),
             _ => {}
@@ -234,7 +231,7 @@ impl Lowering<'_> {
         derived: Derived,
     ) -> Option<QuotaTree> {
         let Some(source) = self.names.limits.get(of).copied() else {
-            let known: Vec<&str> = self.names.limits.keys().copied().collect();
+            let known = self.suggest(self.names.limits.keys());
             self.note(Problem::unknown_limit(of, place, &known));
             return None;
         };

@@ -8,6 +8,7 @@ use super::Lowering;
 use super::limits::is_off;
 use crate::file;
 use crate::problem::Problem;
+use crate::quota::Written;
 
 impl Lowering<'_> {
     /// All records, by attribute and value.
@@ -21,22 +22,29 @@ impl Lowering<'_> {
     }
 
     fn record(&mut self, record: &file::Record) -> RecordDraft {
-        if let Some(plan) = record.plan.as_ref().filter(|plan| !self.names.plans.contains(&&***plan)) {
-            self.note(Problem::unknown_plan(plan, &self.names.plans));
+        if let Some(plan) = record.plan.as_ref().filter(|plan| !self.names.plans.contains(&***plan)) {
+            let known = self.suggest(self.names.plans.iter());
+            self.note(Problem::unknown_plan(plan, &known));
         }
         if let (Some(secret), None) = (&record.secret, &self.file.jwt) {
             self.note(Problem::no_jwt(secret.place, "a `secret`"));
         }
         if let Some(secret) = record.secret.as_ref().filter(|secret| secret.is_empty()) {
-            self.note(Problem::empty(secret.place, "secret", "leave it out if tokens of this record are not verified"));
+            self.note(Problem::empty_secret(secret.place));
         }
         let mut limits = BTreeMap::new();
         for (name, quota) in &record.limits {
             let Some(limit) = self.names.limits.get(&**name).copied() else {
-                let known: Vec<&str> = self.names.limits.keys().copied().collect();
+                let known = self.suggest(self.names.limits.keys());
                 self.note(Problem::unknown_limit(name, name.place, &known));
                 continue;
             };
+            if let Some(file::Quota::Text(text, Written::Derived { .. })) = quota {
+                let label = "only a limit's own quota is";
+                let help = "write it out, as `\"120/min\"`";
+                self.note(Problem::bad_derivation(text.place, "quota of a record is derived", label, help));
+                continue;
+            }
             let noted = self.problems.len();
             let counting = self.counting(limit);
             self.problems.truncate(noted);

@@ -7,7 +7,7 @@ use tidegate_core::OperationDraft;
 
 use super::Lowering;
 use crate::file;
-use crate::intake::RouteDraft;
+use crate::intake::{MAX_ROUTES, RouteDraft};
 use crate::problem::Problem;
 use crate::reading::{Place, Text};
 
@@ -72,6 +72,7 @@ impl<'f> Lowering<'f> {
     pub(super) fn routes(&mut self) -> Vec<RouteDraft> {
         let mut taken = Taken::new();
         let mut routes = Vec::new();
+        self.count_routes();
         for operation in &self.file.operations {
             for route in &operation.routes {
                 if let Some((method, template)) = self.route(route) {
@@ -84,23 +85,32 @@ impl<'f> Lowering<'f> {
         routes
     }
 
+    /// Notes that there are too many routes, bases multiplied in.
+    fn count_routes(&mut self) {
+        let routes = self.file.operations.iter().flat_map(|operation| &operation.routes);
+        let found = routes.clone().count() * self.file.bases.len().max(1);
+        if let Some(last) = routes.last().filter(|_| found > MAX_ROUTES) {
+            self.note(Problem::too_many(last.place, "routes, one under each of `bases`,", MAX_ROUTES, found));
+        }
+    }
+
     /// The method and the template of a route, if it is one.
     fn route(&mut self, route: &'f Text) -> Option<(&'f str, &'f str)> {
         let noted = self.problems.len();
-        let (method, template) = match route.split_once(char::is_whitespace) {
-            Some((method, template)) => (method, template.trim()),
-            None => {
-                let help = if route.starts_with('/') {
-                    format!("write `GET {}`, or `* {}` for every method", &**route, &**route)
-                } else {
-                    "write a method and a path, as `GET /messages/{id}`".to_owned()
-                };
-                self.note(Problem::bad_route(route.place, route, "expected a method, a space and a path", &help));
-                return None;
-            }
+        let trimmed = route.trim();
+        let Some((method, template)) = trimmed.split_once(char::is_whitespace).filter(|_| !trimmed.starts_with('/'))
+        else {
+            let help = if trimmed.starts_with('/') {
+                format!("write `GET {trimmed}`, or `* {trimmed}` for every method")
+            } else {
+                "write a method and a path, as `GET /messages/{id}`".to_owned()
+            };
+            self.note(Problem::bad_route(route.place, route, "expected a method, a space and a path", &help));
+            return None;
         };
+        let template = template.trim_start();
         if method != "*" {
-            self.check_method_at(method, route.place_of(method));
+            self.check_method(method, route.place_of(method));
         }
         if let Err(fault) = check_template(template) {
             let start = template.as_ptr().addr() - route.as_ptr().addr();
@@ -110,7 +120,7 @@ impl<'f> Lowering<'f> {
         if self.problems.len() > noted {
             return None;
         }
-        if let Err(why) = RouteDraft::parse("", route) {
+        if let Err(why) = RouteDraft::parse("", &format!("{method} {template}")) {
             self.note(Problem::bad_route(route.place, route, &why, "see \"Routes\" in docs/policy.md"));
             return None;
         }
@@ -124,10 +134,21 @@ impl<'f> Lowering<'f> {
         route: &'f Text,
         (method, template): (&'f str, &'f str),
     ) {
-        let no_base = [Text::default()];
-        let bases = if self.file.bases.is_empty() { &no_base[..] } else { &self.file.bases };
-        for base in bases.iter().take(MAX_BASES) {
-            let shape = (method, shape(base, template));
+        let bases = self.file.bases.iter().take(MAX_BASES).enumerate();
+        let each_once = bases.filter(|(at, base)| !self.file.bases[..*at].iter().any(|earlier| **earlier == ***base));
+        let mut bases: Vec<&Text> = each_once.map(|(_, base)| base).collect();
+        let no_base = Text::default();
+        if bases.is_empty() {
+            bases.push(&no_base);
+        }
+        for base in bases {
+            let template = format!("{}{}", &**base, if template == "/" { "" } else { template });
+            let whole = RouteDraft::parse("", &format!("{method} {template}"));
+            if let (Ok(()), Err(why)) = (check_base(base), whole) {
+                self.problems.push(Problem::unfit_base(route, base, &why));
+                return;
+            }
+            let shape = (method, shape(&template));
             if let Some((other, place)) = taken.get(&shape) {
                 self.problems.push(Problem::conflicting_routes(route, *place, other));
                 return;
@@ -137,15 +158,9 @@ impl<'f> Lowering<'f> {
     }
 
     /// Notes a method that requests do not have.
-    pub(super) fn check_method(&mut self, method: &Text, place: Place) {
-        self.check_method_at(method, place);
-    }
-
-    fn check_method_at(&mut self, method: &str, place: Place) {
-        if method == "HEAD" {
-            self.note(Problem::head_is_get(place));
-        } else if !METHODS.contains(&method) {
-            self.note(Problem::unknown_choice(place, method, "method", METHODS));
+    pub(super) fn check_method(&mut self, method: &str, place: Place) {
+        if !METHODS.contains(&method) {
+            self.note(Problem::unknown_method(place, method, METHODS));
         }
     }
 
@@ -243,7 +258,7 @@ fn check_literal(segment: &str, part: Range<usize>) -> Result<(), Fault> {
         return fault(part.start - 1..part.end + 1, "an empty segment", "leave out one of the slashes");
     }
     if segment.contains(['{', '}']) {
-        let name: String = segment.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let name = segment.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("name", |(name, _)| name);
         let help = format!("write `{{{name}}}`, and tell requests apart by an attribute");
         return fault(part, "a parameter takes a whole segment", help);
     }
@@ -267,11 +282,9 @@ fn parameter(segment: &str) -> Option<&str> {
     Some(inside.strip_suffix("...").unwrap_or(inside))
 }
 
-/// Base and template without what parameters are called: two routes of one method and one shape match the same.
-fn shape(base: &str, template: &str) -> String {
-    let template = if template == "/" { "" } else { template };
-    let segments = base.split('/').skip(1).chain(template.split('/').skip(1));
-    segments.fold(String::new(), |shape, segment| {
+/// A template without what parameters are called: two routes of one method and one shape match the same.
+fn shape(template: &str) -> String {
+    template.split('/').skip(1).fold(String::new(), |shape, segment| {
         let kind = match parameter(segment) {
             Some(_) if segment.ends_with("...}") => "{...}",
             Some(_) => "{}",

@@ -5,10 +5,20 @@ use tidegate_core::AttributeId;
 use super::Lowering;
 use crate::file;
 use crate::intake::{AttributeDraft, From, JwtDraft, SourceDraft};
-use crate::problem::Problem;
+use crate::problem::{Problem, nearest};
 use crate::reading::Text;
 
-const KINDS: &[&str] = &["header", "query", "path", "bearer", "jwt", "host", "body", "constant"];
+/// The kinds of sources, and how each is written.
+const KINDS: [(&str, &str); 8] = [
+    ("header", "header:NAME"),
+    ("query", "query:NAME"),
+    ("path", "path:PARAMETER"),
+    ("bearer", "bearer"),
+    ("jwt", "jwt:CLAIM"),
+    ("host", "host:{value}.example.com"),
+    ("body", "body:/member"),
+    ("constant", "constant:VALUE"),
+];
 
 impl Lowering<'_> {
     /// All attributes with their sources. `parameters` are the path parameters of all routes.
@@ -33,22 +43,11 @@ impl Lowering<'_> {
 
     /// One place in a request.
     fn from(&mut self, text: &Text, parameters: &[&str]) -> Option<From> {
-        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
-        if !KINDS.contains(&kind) {
-            let help = did_you_mean_source(text, kind);
-            self.note(Problem::bad_source(text.place_of(kind), text, "no kind of source", help));
-            return None;
-        }
-        let from = match From::parse(text) {
-            Ok(from) => from,
-            Err(why) => {
-                self.note(Problem::bad_source(text.place, text, &why, None));
-                return None;
-            }
-        };
+        let from = self.parsed(text)?;
         match &from {
             From::Path(name) if !parameters.contains(&name.as_str()) => {
-                self.note(Problem::unknown_parameter(text.place_of(rest), name, parameters));
+                let place = text.part("path:".len()..text.len());
+                self.note(Problem::unknown_parameter(place, name, parameters));
             }
             From::Jwt(_) if self.file.jwt.is_none() => {
                 self.note(Problem::no_jwt(text.place, "a `jwt:` source"));
@@ -56,6 +55,42 @@ impl Lowering<'_> {
             _ => {}
         }
         Some(from)
+    }
+
+    /// A source by itself.
+    fn parsed(&mut self, text: &Text) -> Option<From> {
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+        let Some((_, form)) = KINDS.iter().find(|(known, _)| *known == kind) else {
+            let place = text.part(0..kind.len());
+            self.note(Problem::bad_source(place, text, "no kind of source", meant(text, kind)));
+            return None;
+        };
+        let why = match From::parse(text) {
+            Ok(from) => return Some(from),
+            Err(_) if rest.is_empty() && kind != "bearer" => format!("nothing after `{kind}`"),
+            Err(why) => why,
+        };
+        self.note(Problem::bad_source(text.place, text, &why, Some(format!("write `{form}`"))));
+        None
+    }
+
+    /// A place where a token can be.
+    fn place_of_token(&mut self, text: &Text) -> Option<From> {
+        match self.parsed(text)? {
+            from @ (From::Header(_) | From::Query(_) | From::Bearer) => Some(from),
+            _ => {
+                let label = "a token is in a header, a query parameter or `bearer`";
+                let help = "write `header:Authorization`".to_owned();
+                self.note(Problem::bad_source(text.place, text, label, Some(help)));
+                None
+            }
+        }
+    }
+
+    /// The source of an attribute that is a claim, if one is.
+    fn claim_of(&self, attribute: &str) -> Option<&Text> {
+        let attribute = self.file.attributes.iter().find(|known| *known.name == *attribute)?;
+        attribute.sources.iter().flat_map(|source| &source.from).find(|from| from.starts_with("jwt:"))
     }
 
     /// Warns of sources after one that is always present.
@@ -76,26 +111,14 @@ impl Lowering<'_> {
     /// Where tokens are, and the secrets that verify them.
     pub(super) fn jwt(&mut self) -> Option<JwtDraft> {
         let jwt = self.file.jwt.as_ref()?;
-        let mut from = Vec::new();
-        for text in &jwt.from {
-            match self.from(text, &[]) {
-                Some(place @ (From::Header(_) | From::Query(_) | From::Bearer)) => from.push(place),
-                Some(_) => {
-                    let label = "a token is in a header, a query parameter or `bearer`";
-                    self.note(Problem::bad_source(
-                        text.place,
-                        text,
-                        label,
-                        Some("write `header:Authorization`".to_owned()),
-                    ));
-                }
-                None => {}
-            }
-        }
+        let from = jwt.from.iter().filter_map(|text| self.place_of_token(text)).collect();
         let mut draft = JwtDraft { from, upstream_verifies: jwt.upstream_verifies, ..JwtDraft::default() };
         for records in &self.file.records {
             for record in &records.list {
                 let Some(secret) = &record.secret else { continue };
+                if let Some(claim) = self.claim_of(&records.attribute) {
+                    self.problems.push(Problem::claimed_secret(secret.place, &records.attribute, claim.place));
+                }
                 draft.secrets.insert((records.attribute.clone(), record.value.to_string()), secret.to_string());
             }
         }
@@ -103,23 +126,19 @@ impl Lowering<'_> {
     }
 }
 
-fn did_you_mean_source(text: &Text, kind: &str) -> Option<String> {
-    let meant = match kind {
-        "ip" | "client" | "address" | "remote" => return None,
-        "cookie" => {
-            return Some(
-                "read the whole header with `header:Cookie`, or send the value in a header of its own".to_owned(),
-            );
-        }
-        "const" | "value" => "constant",
+/// What a source of an unknown kind was probably meant to be.
+fn meant(text: &Text, kind: &str) -> Option<String> {
+    let kind = match kind {
+        "cookie" => return Some("take the value from a header of its own; cookies are not read".to_owned()),
+        "const" | "value" | "default" => "constant",
         "token" | "authorization" => "bearer",
         "claim" => "jwt",
         "param" | "parameter" => "path",
-        _ => crate::problem::nearest(kind, KINDS)?,
+        _ => nearest(kind, &KINDS.map(|(kind, _)| kind))?,
     };
-    Some(match text.split_once(':') {
-        Some((_, rest)) if meant != "bearer" => format!("did you mean `{meant}:{rest}`?"),
-        _ if meant == "bearer" => "did you mean `bearer`?".to_owned(),
-        _ => format!("did you mean `{meant}:NAME`?"),
-    })
+    let form = KINDS.iter().find(|(known, _)| *known == kind).map(|(_, form)| *form)?;
+    match text.split_once(':') {
+        Some((_, rest)) if kind != "bearer" => Some(format!("did you mean `{kind}:{rest}`?")),
+        _ => Some(format!("did you mean `{form}`?")),
+    }
 }

@@ -1,7 +1,7 @@
 //! Names as diagnostics show them, and the known name that a misspelt one probably means.
 
 /// Names listed in a help; more are only counted.
-const MOST_LISTED: usize = 16;
+const MOST_LISTED: usize = 12;
 
 /// Characters of a name that are shown; more are cut off.
 const MOST_SHOWN: usize = 60;
@@ -35,9 +35,14 @@ pub(super) fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
 pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let name: String = name.chars().take(MOST_SHOWN).collect::<String>().to_lowercase();
     let distance = |known: &str| strsim::osa_distance(&name, &known.to_lowercase());
-    let near = |known: &&str| distance(known) <= (name.chars().count().max(known.chars().count()) / 3).max(1);
-    let usable = known.iter().copied().filter(|known| known.chars().count() > 1 && near(known));
-    usable.min_by_key(|known| distance(known))
+    let length = name.chars().count();
+    let near = |known: &&'k str| {
+        let known_length = known.chars().count();
+        let most = (length.max(known_length) / 3).max(1);
+        let found = (known_length > 1 && length.abs_diff(known_length) <= most).then(|| distance(known))?;
+        (found <= most).then_some((found, *known))
+    };
+    known.iter().filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
 #[cfg(test)]

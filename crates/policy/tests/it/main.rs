@@ -1,3 +1,8 @@
 //! Tests of the policy language and of what makes demands of requests.
 
+mod diagnostics;
+mod docs;
+mod golden;
+mod intake;
 mod lowering;
+mod mistakes;

@@ -186,7 +186,7 @@ impl Metrics {
         let mut histogram =
             encoder.encode_descriptor("decision_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         let seconds = |micros: u64| micros as f64 / 1e6;
-        let bounds = LATENCY_BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+        let bounds = LATENCY_BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
         let counts = (0..=LATENCY_BOUNDS.len()).map(|bucket| self.sum(|shard| &shard.latency[bucket]));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let total = buckets.iter().map(|(_, count)| count).sum();

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http_body::Body as _;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tidegate_core::{Policy, Purpose};
@@ -29,6 +30,10 @@ pub(super) const MEMBERS: [&str; 5] = ["policy", "attributes", "cost", "peek", "
 
 /// The body of a request, bounded.
 pub(super) async fn body(request: Request<Body>) -> Result<Bytes, Problem> {
+    // What announces to be too long is not waited for.
+    if request.body().size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(too_large());
+    }
     match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),

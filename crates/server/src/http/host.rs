@@ -52,10 +52,12 @@ mod tests {
 
     #[test]
     fn loopback_answers_to_its_names_only() {
-        for host in ["localhost", "LOCALHOST:8081", "localhost.", "127.0.0.1:8081", "127.9.9.9", "[::1]:8081", "[::1]"] {
+        for host in ["localhost", "LOCALHOST:8081", "localhost.", "127.0.0.1:8081", "127.9.9.9", "[::1]:8081", "[::1]"]
+        {
             assert!(is_answered("127.0.0.1:8081", host), "{host}");
         }
-        for host in ["evil.example", "evil.example:8081", "localhost.evil.example", "10.0.0.1", "0.0.0.0", "", "::1:x"] {
+        for host in ["evil.example", "evil.example:8081", "localhost.evil.example", "10.0.0.1", "0.0.0.0", "", "::1:x"]
+        {
             assert!(!is_answered("127.0.0.1:8081", host), "{host}");
         }
     }

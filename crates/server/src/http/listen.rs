@@ -24,8 +24,8 @@ use tower_service::Service;
 use super::host;
 use super::respond::Problem;
 use super::routes::{Desk, router};
-use crate::metrics::{Metrics, Surface};
 use crate::Engine;
+use crate::metrics::{Metrics, Surface};
 
 /// Every maximum of the control port, each with its reason.
 pub mod bounds {
@@ -109,6 +109,8 @@ fn attend<C: Clock + Send + Sync + 'static>(
     let _ = connection.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Who has said all there is to say still waits for the answer.
+        .half_close(true)
         .header_read_timeout(bounds::HEAD_DEADLINE)
         .max_buf_size(bounds::MAX_HEAD_BYTES)
         .max_headers(bounds::MAX_HEADERS)
@@ -145,7 +147,9 @@ impl<C: Clock> Answerer<C> {
         let answer = if host::is_ours(self.bound, request.uri(), request.headers()) {
             match tokio::time::timeout(bounds::REQUEST_DEADLINE, self.router.call(request)).await {
                 Ok(Ok(answer)) => answer,
-                Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time").at("body").answer(),
+                Err(_) => {
+                    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time").at("body").answer()
+                }
             }
         } else {
             let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host that was asked for");

@@ -22,7 +22,7 @@ pub fn document() -> &'static str {
         description = "Decisions on rate limits. All answers are JSON but `/metrics`; none may be cached.",
         license(name = "MIT OR Apache-2.0"),
     ),
-    paths(check, limits, healthz, readyz, metrics, openapi_json),
+    paths(check, limits, healthz, readyz, metrics, openapi_json)
 )]
 struct Description;
 

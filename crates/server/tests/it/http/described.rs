@@ -52,7 +52,11 @@ fn every_route_is_in_it_and_answers() {
             desk.client().get(path)
         };
         assert_eq!(reply.status, 200, "{path}");
-        assert!(document["paths"][path].pointer(if methods.contains("post") { "/post/responses/200" } else { "/get/responses/200" }).is_some());
+        assert!(
+            document["paths"][path]
+                .pointer(if methods.contains("post") { "/post/responses/200" } else { "/get/responses/200" })
+                .is_some()
+        );
     }
 }
 
@@ -90,7 +94,8 @@ fn every_member_of_a_question_is_in_it() {
     let desk = Desk::open();
     let document = document(&desk);
     let described = members(&document, schema(&document, "Check"));
-    let full = json!({"policy": "desk", "attributes": {"app": "a1"}, "cost": {"requests": 1}, "peek": true, "reserve": false});
+    let full =
+        json!({"policy": "desk", "attributes": {"app": "a1"}, "cost": {"requests": 1}, "peek": true, "reserve": false});
     assert_eq!(described, names(&full));
     assert_eq!(desk.client().post("/v1/check", &full.to_string()).status, 200);
     let mut more = full;

@@ -152,7 +152,8 @@ fn answer_limit(answer: &Answer) -> u64 {
 fn a_batch_is_answered_in_its_order_each_alone() {
     let desk = Desk::open();
     let fetch = |user: &str, peek: bool| json!({"attributes": {"user": user, "operation": "fetch"}, "peek": peek});
-    let batch = json!([fetch("u1", true), fetch("u1", false), fetch("u1", false), fetch("u2", false), {"attributes": {}}]);
+    let batch =
+        json!([fetch("u1", true), fetch("u1", false), fetch("u1", false), fetch("u2", false), {"attributes": {}}]);
     let reply = desk.client().post("/v1/check", &batch.to_string());
     assert_eq!(reply.status, 200, "a refusal inside is a ruling");
     let answers: Vec<Answer> = serde_json::from_str(&reply.body).expect("an array of answers");
@@ -179,7 +180,10 @@ fn a_thousand_questions_are_a_batch_and_one_more_is_not() {
     assert_eq!(reply.status, 200);
     assert_eq!(serde_json::from_str::<Vec<Answer>>(&reply.body).expect("answers").len(), 1_000);
     let reply = desk.client().post("/v1/check", &batch(1_001));
-    assert_eq!((reply.status, reply.mistake().error.message.as_str()), (400, "array has 1001 items, at most 1000 are allowed"));
+    assert_eq!(
+        (reply.status, reply.mistake().error.message.as_str()),
+        (400, "array has 1001 items, at most 1000 are allowed")
+    );
 }
 
 /// At the cap a new counter's limit refuses, and the answer says on what it rests (I27, I51).

@@ -1,0 +1,5 @@
+//! The program itself, from outside.
+
+mod model;
+mod requests;
+mod scratch;

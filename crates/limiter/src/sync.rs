@@ -2,7 +2,6 @@
 
 #[cfg(loom)]
 pub(crate) use loom::{
-    hint::spin_loop,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     thread::yield_now,
 };
@@ -22,12 +21,14 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Spins before the processor is given away. A stay in a bucket takes less; more would burn the time slice that the
     /// thread inside needs.
-    const SPINS: u32 = if cfg!(loom) { 0 } else { 64 };
+    #[cfg(not(loom))]
+    const SPINS: u32 = 64;
 
     pub(crate) fn new() -> Backoff {
         Backoff { spins: 0 }
     }
 
+    #[cfg(not(loom))]
     pub(crate) fn wait(&mut self) {
         if self.spins < Backoff::SPINS {
             self.spins += 1;
@@ -36,6 +37,19 @@ impl Backoff {
             yield_now();
         }
     }
+
+    /// Two threads that wait could hand the processor to each other for ever; the checker need not follow them there.
+    #[cfg(loom)]
+    pub(crate) fn wait(&mut self) {
+        self.spins += 1;
+        if self.spins > Backoff::MODELLED_WAITS {
+            loom::skip_branch();
+        }
+        yield_now();
+    }
+
+    #[cfg(loom)]
+    const MODELLED_WAITS: u32 = 2;
 }
 
 /// Words of zeros. The system hands out zeroed pages as they are touched, so that a large table costs nothing until it

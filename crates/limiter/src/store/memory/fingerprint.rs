@@ -32,6 +32,10 @@ pub(super) struct Fingerprinter {
 impl Fingerprinter {
     /// One that nobody can guess: the standard library's hash keys come from the operating system.
     pub(super) fn random() -> Fingerprinter {
+        if cfg!(loom) {
+            // The model checker repeats what it is shown, so every run has to be alike.
+            return Fingerprinter::of([1, 2, 3, 4]);
+        }
         let source = RandomState::new();
         Fingerprinter::of([0, 1, 2, 3].map(|which: u64| source.hash_one(which)))
     }

@@ -1,0 +1,251 @@
+//! The protocol of buckets, in every order that two or three threads can run it (I6, I8, C1).
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p tidegate-limiter --test loom --release`. Under this flag a table has two
+//! buckets of two slots and fixed seeds, so that a few counters fill it and the checker can try everything with up to
+//! three switches of threads where they are not forced.
+#![cfg(loom)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use loom::model::Builder;
+use loom::sync::Arc;
+use loom::thread;
+use tidegate_core::{
+    Algorithm, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Purpose, Quota, QuotaTree, Span,
+    Timestamp,
+};
+use tidegate_limiter::{Limiter, ManualClock, Memory, MemoryOptions};
+
+const START: Timestamp = Timestamp::from_secs(1_706_745_600);
+
+type Subject = Arc<Limiter<ManualClock, ()>>;
+
+/// Limits of `amounts` per hour, called `a`, `b`, …, each per the attribute of its own name; unit of time a second.
+fn policy(amounts: &[u64]) -> &'static Policy {
+    let names = ["a", "b", "c"];
+    let limit = |(amount, name): (&u64, &&str)| LimitDraft {
+        name: (*name).into(),
+        on: None,
+        per: vec![((*name).into(), false)],
+        unit: "requests".into(),
+        cost: Cost::One,
+        quota: QuotaTree::Fixed(Quota::per(*amount, Span::from_secs(1))),
+        algorithm: Algorithm::FixedWindow,
+        mode: Mode::Enforce,
+        when: Vec::new(),
+        unless: Vec::new(),
+        exempt_created_before: None,
+    };
+    let draft = PolicyDraft {
+        name: "test".into(),
+        attributes: names.map(String::from).into(),
+        operations: vec![OperationDraft { name: "other".into(), ..OperationDraft::default() }],
+        default_operation: "other".into(),
+        limits: amounts.iter().zip(&names).map(limit).collect(),
+        ..PolicyDraft::default()
+    };
+    Box::leak(Box::new(Policy::freeze(&draft).expect("a policy that freezes")))
+}
+
+fn demand(policy: &'static Policy, attributes: &[(&str, &'static str)]) -> Demand<'static> {
+    let mut builder = Demand::on(policy);
+    for (name, value) in attributes {
+        builder.set(policy.attribute(name).expect("an attribute"), value).expect("a short value");
+    }
+    builder.build()
+}
+
+fn is_admitted(limiter: &Subject, asked: &Demand<'static>) -> bool {
+    limiter.check(asked).is_admitted()
+}
+
+/// What is left of each limit, as a peek sees it.
+fn left(limiter: &Subject, asked: &Demand<'static>) -> Vec<u64> {
+    let peek = asked.with_purpose(Purpose::Peek);
+    let decision = limiter.check(&peek);
+    decision.rulings().map(|ruling| ruling.status.remaining).collect()
+}
+
+/// Tries every order of what `run` does with a limiter on an empty store of four slots, and says in how many it was run.
+///
+/// The checker remembers only the latest reader of a word. So whoever only reads has to be the spawned thread: it runs
+/// second, and finds in each word the write before which it might have read.
+fn in_every_order(switches: usize, run: impl Fn(Subject) + Send + Sync + 'static) -> usize {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(switches);
+    builder.max_branches = 10_000;
+    let runs = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = runs.clone();
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let memory = Memory::new(MemoryOptions { max_counters: 3 });
+        run(Arc::new(Limiter::new(memory, ManualClock::at(START), ())));
+    });
+    runs.load(Ordering::Relaxed)
+}
+
+/// In another thread.
+fn also<T: 'static>(limiter: &Subject, run: impl FnOnce(&Subject) -> T + 'static) -> thread::JoinHandle<T> {
+    let limiter = limiter.clone();
+    thread::spawn(move || run(&limiter))
+}
+
+fn end<T>(thread: thread::JoinHandle<T>) -> T {
+    thread.join().expect("a thread that ran to its end")
+}
+
+/// C1: two demands on a limit of one: exactly one is admitted, and there is one counter.
+#[test]
+fn one_of_two_new_ones_is_admitted() {
+    let policy = policy(&[1]);
+    let runs = in_every_order(3, move |limiter| {
+        let asked = demand(policy, &[("a", "k")]);
+        let other = also(&limiter, move |limiter| is_admitted(limiter, &asked));
+        assert!(is_admitted(&limiter, &asked) ^ end(other));
+        assert_eq!(limiter.store().counters(), 1);
+        assert_eq!(left(&limiter, &asked), [0]);
+    });
+    assert!(runs > 300, "{runs} runs");
+}
+
+/// I1: three demands on what is left of a counter that exists.
+#[test]
+fn two_of_three_are_admitted() {
+    let policy = policy(&[3]);
+    let runs = in_every_order(1, move |limiter| {
+        let asked = demand(policy, &[("a", "k")]);
+        assert!(is_admitted(&limiter, &asked));
+        let others = [(); 2].map(|()| also(&limiter, move |limiter| is_admitted(limiter, &asked)));
+        let mine = is_admitted(&limiter, &asked);
+        let admitted = others.map(end).into_iter().chain([mine]);
+        assert_eq!(admitted.filter(|admitted| *admitted).count(), 2);
+    });
+    assert!(runs > 1_000, "{runs} runs");
+}
+
+/// I6: two demands that need the same two counters, in two buckets: no deadlock, and both are charged alike.
+#[test]
+fn two_limits_are_charged_together() {
+    let policy = policy(&[1, 2]);
+    let runs = in_every_order(2, move |limiter| {
+        let both = demand(policy, &[("a", "k"), ("b", "k")]);
+        let second = demand(policy, &[("b", "k")]);
+        let other = also(&limiter, move |limiter| is_admitted(limiter, &both));
+        assert!(is_admitted(&limiter, &both) ^ end(other));
+        assert!(is_admitted(&limiter, &second), "the refused one left a trace");
+        assert!(!is_admitted(&limiter, &second));
+    });
+    assert!(runs > 1_000, "{runs} runs");
+}
+
+/// I6: two demands that share one counter each with the other in another order: they do not wait for each other for ever.
+#[test]
+fn limits_in_another_order_do_not_wait_for_each_other() {
+    let policy = policy(&[9, 9]);
+    let runs = in_every_order(2, move |limiter| {
+        let one = demand(policy, &[("a", "x"), ("b", "y")]);
+        assert!(is_admitted(&limiter, &one));
+        let other = also(&limiter, move |limiter| is_admitted(limiter, &demand(policy, &[("b", "y"), ("a", "x")])));
+        assert!(is_admitted(&limiter, &one));
+        assert!(end(other));
+        assert_eq!(left(&limiter, &one), [6, 6]);
+    });
+    assert!(runs > 100, "{runs} runs");
+}
+
+/// I6, I11: who only looks sees both limits charged, or neither.
+#[test]
+fn a_reader_sees_both_or_neither() {
+    let policy = policy(&[5, 5]);
+    let runs = in_every_order(3, move |limiter| {
+        let both = demand(policy, &[("a", "k"), ("b", "k")]);
+        assert!(is_admitted(&limiter, &both));
+        let reader = also(&limiter, move |limiter| left(limiter, &both));
+        assert!(is_admitted(&limiter, &both));
+        let seen = end(reader);
+        assert!(seen == [4, 4] || seen == [3, 3], "{seen:?}");
+    });
+    assert!(runs > 100, "{runs} runs");
+}
+
+/// I8: a demand that one limit refuses is never seen on the other.
+#[test]
+fn a_refused_demand_is_never_seen() {
+    let policy = policy(&[1, 0]);
+    let runs = in_every_order(3, move |limiter| {
+        let refused = demand(policy, &[("a", "k"), ("b", "k")]);
+        let other = also(&limiter, move |limiter| is_admitted(limiter, &refused));
+        assert!(is_admitted(&limiter, &demand(policy, &[("a", "k")])), "a phantom refusal");
+        assert!(!end(other));
+    });
+    assert!(runs > 100, "{runs} runs");
+}
+
+/// I8, I50: one is refused by loads alone while another is charged: whoever refuses has seen the limit used up.
+#[test]
+fn a_refusal_by_loads_is_true() {
+    let policy = policy(&[2, 9]);
+    let runs = in_every_order(3, move |limiter| {
+        let both = demand(policy, &[("a", "k"), ("b", "k")]);
+        assert!(is_admitted(&limiter, &both));
+        let reader = also(&limiter, move |limiter| {
+            let decision = limiter.check(&both);
+            let left: Vec<u64> = decision.rulings().map(|ruling| ruling.status.remaining).collect();
+            (decision.is_admitted(), left)
+        });
+        let mine = is_admitted(&limiter, &both);
+        match end(reader) {
+            (true, left) => assert!(!mine && left == [0, 7], "{left:?}"),
+            (false, left) => assert!(mine && left == [0, 7], "{left:?}"),
+        }
+    });
+    assert!(runs > 100, "{runs} runs");
+}
+
+/// I51: while new counters push others from bucket to bucket, and take the slots of idle ones, a counter in use is
+/// found wherever it is, by who looks and by who charges it.
+#[test]
+fn a_counter_that_moves_is_found() {
+    const NAMES: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let policy = policy(&[5]);
+    let mut runs = 0;
+    // Whatever the buckets of these counters, some pairs fill one bucket and make its counters move.
+    for second in 0..4 {
+        for third in 4..8 {
+            runs += in_every_order(2, move |limiter| {
+                let stays = demand(policy, &[("a", "stays")]);
+                assert!(is_admitted(&limiter, &stays));
+                assert!(is_admitted(&limiter, &demand(policy, &[("a", NAMES[second])])));
+                let reader = also(&limiter, move |limiter| {
+                    assert_eq!(left(limiter, &stays), [4]);
+                    assert!(is_admitted(limiter, &stays));
+                });
+                is_admitted(&limiter, &demand(policy, &[("a", NAMES[third])]));
+                end(reader);
+                assert_eq!(left(&limiter, &stays), [3]);
+            });
+        }
+    }
+    assert!(runs > 1_000, "{runs} runs");
+}
+
+/// I10: one thread forgets an idle counter for a new one, another comes with an older instant to the idle one: the
+/// window that was used up is not open to it again.
+#[test]
+fn a_late_demand_on_a_forgotten_counter_counts_as_the_newest() {
+    let policy = policy(&[1]);
+    let runs = in_every_order(3, move |limiter| {
+        let (idle, new) = (demand(policy, &[("a", "idle")]), demand(policy, &[("a", "new")]));
+        assert!(is_admitted(&limiter, &idle));
+        let later = START.plus(Span::from_secs(1));
+        let late = START.plus(Span::from_micros(999_999));
+        let other = also(&limiter, move |limiter| limiter.store().charge(&policy.resolve(&idle), late).status(0));
+        assert!(limiter.store().charge(&policy.resolve(&new), later).status(0).fits());
+        // Refused in the first window, or charged to the second.
+        let status = end(other);
+        let ends = late.plus(status.reset_after);
+        let second = later.plus(Span::from_secs(1));
+        assert!(!status.fits() && ends == later || status.fits() && ends == second, "{status:?}");
+    });
+    assert!(runs > 100, "{runs} runs");
+}

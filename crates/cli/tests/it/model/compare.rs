@@ -115,3 +115,39 @@ fn same_seconds(what: &str, decided: &str, model: Option<u64>) -> Result<(), Str
     let is_same = if decided == "null" { model.is_none() } else { micros() == model && model.is_some() };
     if is_same { Ok(()) } else { Err(format!("{what}: decided {decided} s, model {model:?} µs")) }
 }
+
+/// The decision that the model wants, as the program writes it.
+pub(crate) fn written(vendor: &str, case: &Case) -> String {
+    let Case { ruling, words, .. } = case;
+    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    let limits: Vec<String> = ruling
+        .lines
+        .iter()
+        .map(|line| {
+            let retry = match line.retry {
+                Retry::Now => seconds(0),
+                Retry::After(us) => seconds(us),
+                Retry::Never => "null".to_owned(),
+            };
+            let Line { name, quota, remaining, window_us, reset_us, .. } = line;
+            let (window, reset, reset_at) = (seconds(*window_us), seconds(*reset_us), seconds(ruling.at + reset_us));
+            format!(
+                "{{\"name\":\"{name}\",\"limit\":{quota},\"remaining\":{remaining},\"window_s\":{window},\
+                 \"reset_at\":{reset_at},\"reset_after_s\":{reset},\"retry_after_s\":{retry},\"mode\":\"enforce\"}}"
+            )
+        })
+        .collect();
+    let headers: Vec<String> =
+        words.headers.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value))).collect();
+    let binding = ruling.binding().map_or("null".to_owned(), |line| quoted(line.name));
+    let status = if ruling.allowed { 200 } else { 429 };
+    let body = words.body.as_ref().map_or(String::new(), |body| format!(",\"body\":{body}"));
+    format!(
+        "{{\"t\":{},\"allowed\":{},\"policy\":\"{vendor}\",\"binding\":{binding},\"limits\":[{}],\"headers\":{{{}}},\
+         \"status\":{status}{body}}}",
+        seconds(ruling.at),
+        ruling.allowed,
+        limits.join(","),
+        headers.join(",")
+    )
+}

@@ -54,6 +54,24 @@ fn whatsapp_answers_as_its_document_says() {
     check(whatsapp::WhatsApp::default);
 }
 
+/// A comparison that overlooks something would pass everything.
+#[test]
+fn a_difference_in_any_member_is_seen() {
+    let cases: Vec<story::Case> = Story::new(whatsapp::WhatsApp::default(), 1).take(5_000).collect();
+    let admitted = cases.iter().find(|case| case.ruling.allowed).expect("a request that is admitted");
+    let refused = cases.iter().find(|case| !case.ruling.allowed).expect("a request that is refused");
+    for case in [admitted, refused] {
+        let same = compare::written("whatsapp", case);
+        compare("whatsapp", case, &same).expect("the model agrees with itself");
+        for (index, digit) in same.char_indices().filter(|(_, char)| char.is_ascii_alphanumeric()) {
+            let mut other = same.clone();
+            let another = if digit == '7' { "8" } else { "7" };
+            other.replace_range(index..=index, another);
+            assert!(compare("whatsapp", case, &other).is_err(), "not seen: {other}");
+        }
+    }
+}
+
 /// Writes the trace of a story, has the program decide it, and tells the same story again beside the decisions.
 fn check<V: Vendor>(vendor: impl Fn() -> V) {
     let (cases, seed) = (setting("TIDEGATE_CASES", CASES), setting("TIDEGATE_SEED", 1));

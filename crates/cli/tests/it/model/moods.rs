@@ -36,10 +36,8 @@ pub(crate) struct Moods {
 
 impl Moods {
     pub(crate) fn of(limits: Limits) -> Moods {
-        let seen = |quotas: &[u64]| Seen {
-            quotas: quotas.iter().map(|quota| (*quota, (0, 0))).collect(),
-            ..Seen::default()
-        };
+        let seen =
+            |quotas: &[u64]| Seen { quotas: quotas.iter().map(|quota| (*quota, (0, 0))).collect(), ..Seen::default() };
         let limits = limits.iter().map(|(name, quotas)| (*name, seen(quotas))).collect();
         Moods { admitted: 0, refused: 0, limits, waiting: HashMap::new() }
     }

@@ -307,7 +307,9 @@ fn requested(rng: &mut Rng, facts: &Facts) -> Ask<Facts> {
 /// A batch on the wire.
 fn batch(rng: &mut Rng, facts: &Facts) -> Ask<Facts> {
     let elements: Vec<&str> = (0..facts.messages)
-        .map(|_| *rng.pick(&["{\"destination\":\"https://example.com/a\"}", "{\"destination\":\"g\",\"queue\":\"q1\"}"]))
+        .map(|_| {
+            *rng.pick(&["{\"destination\":\"https://example.com/a\"}", "{\"destination\":\"g\",\"queue\":\"q1\"}"])
+        })
         .collect();
     let body = format!(",\"body\":[{}]", elements.join(","));
     on_the_wire(rng, facts, "POST", "/v2/batch", &body)

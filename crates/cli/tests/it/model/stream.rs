@@ -79,11 +79,7 @@ impl Vendor for Stream {
     }
 
     fn limits(&self) -> Limits {
-        &[
-            ("app-minute", &[6, 60, 300, 1_000, 10_000]),
-            ("app-second", &[1, 2, 10, 33, 333]),
-            ("user-minute", &[60]),
-        ]
+        &[("app-minute", &[6, 60, 300, 1_000, 10_000]), ("app-second", &[1, 2, 10, 33, 333]), ("user-minute", &[60])]
     }
 
     fn scenario(&mut self, rng: &mut Rng, start: u64) -> Vec<Planned<Facts>> {

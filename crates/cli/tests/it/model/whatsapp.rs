@@ -165,7 +165,9 @@ fn asked(rng: &mut Rng, facts: &mut Facts, quota: u64) -> Ask<Facts> {
 fn requested(rng: &mut Rng, facts: &Facts) -> Ask<Facts> {
     let session = facts.session.as_deref().unwrap_or_default();
     let (method, path) = match facts.category {
-        Category::Send => ("POST", format!("/sessions/{session}/send{}", rng.pick(&["", "/image", "/document", "?to=1"]))),
+        Category::Send => {
+            ("POST", format!("/sessions/{session}/send{}", rng.pick(&["", "/image", "/document", "?to=1"])))
+        }
         Category::Create => ("POST", "/sessions/create".to_owned()),
         Category::Qr => (*rng.pick(&["GET", "HEAD"]), format!("/sessions/{session}/%71r{}", rng.pick(&["", "/"]))),
         Category::Other => {

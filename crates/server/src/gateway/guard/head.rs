@@ -110,12 +110,12 @@ impl HeadReader {
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), Fault> {
         let place = "request line";
-        let mut words = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
+        // A third space would be in the target, which cannot have one.
+        let (Some(first), Some(last)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
             return Err(bad(place, "expected method, target and version, one space between them"));
         };
+        let (method, version) = (&line[..first], &line[last + 1..]);
+        let target = line.get(first + 1..last).unwrap_or_default();
         if method.is_empty() || method.len() > MAX_METHOD_BYTES || !method.iter().all(|byte| is_token(*byte)) {
             return Err(bad(place, "malformed method"));
         }
@@ -239,7 +239,7 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
         return Err(bad("head", "expected a header name and a colon right behind it"));
     }
     let value = &line[length + 1..];
-    if !value.iter().all(|byte| is_text(*byte)) {
+    if !all(value, is_text) {
         return Err(bad("head", "control character in a header"));
     }
     Ok((&line[..length], trim(value)))
@@ -248,7 +248,7 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
 /// The authority of an absolute-form target in canonical form; `None` for an origin-form one.
 fn authority_of(target: &[u8]) -> Result<Option<String>, Fault> {
     let place = "request line";
-    if !target.iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#') {
+    if target.is_empty() || !all(target, |byte| matches!(byte, 0x21..=0x7e) && byte != b'#') {
         return Err(bad(place, "character that a target cannot have"));
     }
     if target.first() == Some(&b'/') {
@@ -285,6 +285,11 @@ fn trim(value: &[u8]) -> &[u8] {
     &value[start..end]
 }
 
+/// Whether all bytes are such. Looks at every one, as that can be done to many at a time; most are as they should be.
+fn all(bytes: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is_such(*byte))
+}
+
 /// Letters, digits and the marks of an RFC 9110 token.
 fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
@@ -292,7 +297,7 @@ fn is_token(byte: u8) -> bool {
 
 /// What a header's value is made of: visible characters, spaces, tabs, and bytes above ASCII.
 fn is_text(byte: u8) -> bool {
-    byte >= b' ' && byte != 0x7f || byte == b'\t'
+    (byte >= b' ') & (byte != 0x7f) | (byte == b'\t')
 }
 
 const TOKEN: [bool; 256] = {

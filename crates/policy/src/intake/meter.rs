@@ -190,7 +190,6 @@ impl Events {
 
     fn extend_line(&mut self, bytes: &[u8]) {
         if self.line.len() + self.data.len() + bytes.len() > MAX_METERED_BYTES {
-            self.has_skipped_line |= !self.line.is_empty();
             self.is_skipping = true;
             self.has_skipped = true;
             self.line.clear();

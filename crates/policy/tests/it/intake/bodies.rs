@@ -143,6 +143,10 @@ fn an_earlier_source_that_is_certain_spares_the_body() {
     assert!(needs(&["POST /{user}/send", "POST /send"], &["path:user", "body:/user"]), "one route lacks it");
     assert!(needs(&["POST /{id}/send"], &["path:user", "body:/user"]));
     assert!(needs(&["POST /{user}/send"], &["body:/user", "path:user"]));
+    // The default operation may have routes, and is reached without them as well.
+    let sketch = Sketch::new().route("other", "POST /{user}/other").attribute("user", &["path:user", "body:/user"]);
+    let api = sketch.limit("l", &["other"], &["user"]).build();
+    assert!(api.intake.needs_body(api.operation("other")));
 }
 
 #[test]
@@ -159,6 +163,10 @@ fn a_map_can_let_a_certain_source_pass() {
     assert!(!needs(&[("X", "a")], &["constant:x"]));
     assert!(!needs(&[("a*", "a"), ("**", "b")], &["path:user", "body:/other"]), "its other places are not asked");
     assert!(needs(&[], &["header:u", "body:/other"]));
+    let sources = vec![source_of(&["path:user", "body:/user"], &[("a*", "a")]), source_of(&["constant:b"], &[])];
+    let sketch = Sketch::new().route("send", "POST /{user}/send").sourced("user", sources);
+    let api = sketch.limit("l", &["send"], &["user"]).build();
+    assert!(!api.intake.needs_body(api.operation("send")), "the first place is present, whatever the map makes of it");
 }
 
 #[test]
@@ -174,6 +182,11 @@ fn what_selects_a_secret_or_a_record_is_needed() {
     };
     assert!(!needs(sketch.clone().limit("l", &["send"], &["user"])));
     assert!(needs(sketch.clone().limit("l", &["send"], &["user"]).secret("app", "a", "s")));
+    let mut without_record = sketch.clone().limit("l", &["send"], &["user"]).secret("app", "a", "s");
+    without_record.policy.records.clear();
+    assert!(needs(without_record.clone()));
+    without_record.policy.limits[0].per.clear();
+    assert!(!needs(without_record), "no limit depends on a claim");
     assert!(needs(sketch.clone().limit("l", &["send"], &["user"]).record("app", "a", RecordDraft::default())));
     assert!(!needs(sketch.clone().secret("app", "a", "s")), "no limit at all");
     assert!(!needs(sketch.limit("l", &["other"], &["app"])));

@@ -74,6 +74,22 @@ fn costs_in_a_tree() {
 }
 
 #[test]
+fn indices_have_one_spelling() {
+    for (pointer, is_found) in
+        [("/a/0", true), ("/a/00", false), ("/a/+0", false), ("/a/-", false), ("/a/1", false), ("/a/", false)]
+    {
+        let sketch = Sketch::new().limit_in("tokens", Cost::Settled, "l", &[], &[]).settle("tokens", None, pointer);
+        let api = sketch.build();
+        let expected = if is_found { tokens(&api, 7) } else { None };
+        let tree = api.intake.settled_costs(api.operation("other"), &json!({"a": [7]}));
+        assert_eq!(Some(tree).filter(|found| !found.is_empty()), expected, "{pointer}");
+        let mut meter = api.intake.response_meter(api.operation("other"), &headers("application/json")).unwrap();
+        meter.feed(br#"{"a":[7]}"#);
+        assert_eq!(meter.finish(), expected, "{pointer}");
+    }
+}
+
+#[test]
 fn which_responses_are_metered() {
     let api = api();
     for content_type in
@@ -169,6 +185,8 @@ fn streams_that_are_odd() {
         ("data: {\"usage\":{\"total_tokens\":3}}\ndata: [DONE]", Some(3)),
         ("data: {\"usage\":{\"total_tokens\":3}}\ndata: {\"usage\":{\"total_tokens\":4}}\n\n", Some(4)),
         ("data: {\"usage\":\ndata: {\"total_tokens\":\ndata: 5}}\n\n", Some(5)),
+        ("data: {\"usage\":\r\ndata: {\"total_tokens\":\r\ndata: 5}}\r\n\r\n", Some(5)),
+        ("data: {\"usage\":\rdata: {\"total_tokens\":\rdata: 5}}\r\r", Some(5)),
         ("data: {\"usage\":\n\ndata: {\"total_tokens\":5}}\n\n", None),
         ("data: {\"usage\":{\"total_tokens\":3}}\n\ndata: {\"usage\":{\"total_tok", Some(3)),
         ("data: {\"usage\":{\"total_tokens\":3}}\n\ndata: {\"usage\":null}\n\n", Some(3)),

@@ -187,11 +187,12 @@ impl Family {
         if !self.applies(decision, subject) {
             return;
         }
+        fields.headers.reserve(self.headers.len() + 1);
         let scene = Scene { decision, words, subject, endless: Endless::Missing };
         for header in &self.headers {
             let value = match &header.value {
                 HeaderValue::Text(template) => {
-                    let mut value = String::new();
+                    let mut value = String::with_capacity(template.about_bytes);
                     template.write_header(&scene, &mut value).map(|()| value)
                 }
                 HeaderValue::List(list) => {
@@ -223,7 +224,7 @@ impl Family {
 
 impl Body {
     pub(crate) fn write(&self, source: &impl crate::template::Source, fields: &mut Fields) {
-        let mut body = String::new();
+        let mut body = String::with_capacity(self.template.about_bytes);
         self.template.write_body(source, &mut body);
         fields.add("Content-Type", (*self.content_type).to_owned());
         fields.body = Some(body);

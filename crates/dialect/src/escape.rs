@@ -1,6 +1,6 @@
 //! Text that others chose (attributes, names), made harmless for the place it is written to (P12).
 //!
-//! Every way of writing here is injective up to its bound, so that two values that differ are not made one.
+//! In headers and JSON, writing is injective up to its bound, so that two values that differ are not made one.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,16 @@ pub(crate) fn header(text: &str, out: &mut String) {
 
 /// Writes text for a structured field's string, which is quoted and may have spaces.
 pub(crate) fn structured(text: &str, out: &mut String) {
-    percent(text, |byte| byte == b' ' || (byte.is_ascii_graphic() && byte != b'%'), out);
+    percent(text, keeps_structured, out);
+}
+
+/// Whether [`structured`] would write a text as it is.
+pub(crate) fn is_structured(text: &str) -> bool {
+    text.len() <= bounds::MAX_INSERTED_HEADER_BYTES && text.bytes().all(keeps_structured)
+}
+
+fn keeps_structured(byte: u8) -> bool {
+    byte == b' ' || (byte.is_ascii_graphic() && byte != b'%')
 }
 
 fn percent(text: &str, keeps: impl Fn(u8) -> bool, out: &mut String) {

@@ -1,6 +1,6 @@
 //! A header whose value is a list of limits, each an item with parameters (RFC 9651).
 
-use sfv::{Integer, KeyRef, ListSerializer, RefBareItem};
+use sfv::{Integer, KeyRef, ListSerializer, RefBareItem, StringRef};
 
 use crate::bounds;
 use crate::encoding::Number;
@@ -30,10 +30,11 @@ impl List {
     pub(crate) fn render<S: Source>(&self, limits: impl Iterator<Item = S>) -> Option<String> {
         let mut list = ListSerializer::new();
         for limit in limits {
-            let Some(item) = Bare::of(&self.item, &limit) else { continue };
+            let Some(item) = value(&self.item, &limit).and_then(|value| Bare::of(&value)) else { continue };
             let mut written = list.bare_item(item.borrowed());
             for parameter in &self.parameters {
-                if let Some(value) = Bare::of(&parameter.value, &limit).filter(|value| parameter.wants(value)) {
+                let value = value(&parameter.value, &limit).filter(|value| parameter.wants(value));
+                if let Some(value) = value.as_ref().and_then(Bare::of) {
                     written = written.parameter(&parameter.key, value.borrowed());
                 }
             }
@@ -42,33 +43,40 @@ impl List {
     }
 }
 
+/// What the one placeholder of a template stands for.
+fn value<'s>(template: &Template, source: &'s impl Source) -> Option<Value<'s>> {
+    source.value(template.placeholders().next()?)
+}
+
 impl Parameter {
-    fn wants(&self, value: &Bare) -> bool {
-        let Bare::Text(text) = value else { return true };
-        let is_in = |texts: &[Box<str>]| texts.iter().any(|known| **known == *text.as_str());
+    fn wants(&self, value: &Value<'_>) -> bool {
+        let Value::Text(text) = value else { return true };
+        let is_in = |texts: &[Box<str>]| texts.iter().any(|known| **known == **text);
         self.only.as_deref().is_none_or(is_in) && !is_in(&self.except)
     }
 }
 
-/// A bare item: the owner of what the serialiser borrows.
-enum Bare {
+/// A bare item: what the serialiser borrows.
+enum Bare<'v> {
     Integer(Integer),
     Decimal(sfv::Decimal),
-    Text(sfv::String),
+    Plain(&'v StringRef),
+    Escaped(sfv::String),
 }
 
-impl Bare {
-    fn of(template: &Template, source: &impl Source) -> Option<Bare> {
-        match source.value(template.placeholders().next()?)? {
+impl<'v> Bare<'v> {
+    fn of(value: &Value<'v>) -> Option<Bare<'v>> {
+        match value {
             Value::Number(Number::Whole(number)) => {
-                let number = number.min(bounds::MAX_STRUCTURED_INTEGER);
+                let number = (*number).min(bounds::MAX_STRUCTURED_INTEGER);
                 Integer::try_from(number).ok().map(Bare::Integer)
             }
-            Value::Number(Number::Millionths(number)) => decimal(number).map(Bare::Decimal),
+            Value::Number(Number::Millionths(number)) => decimal(*number).map(Bare::Decimal),
+            Value::Text(text) if escape::is_structured(text) => StringRef::from_str(text).ok().map(Bare::Plain),
             Value::Text(text) => {
                 let mut written = String::new();
                 escape::structured(text, &mut written);
-                sfv::String::from_string(written).ok().map(Bare::Text)
+                sfv::String::from_string(written).ok().map(Bare::Escaped)
             }
             Value::Json(_) => None,
         }
@@ -78,7 +86,8 @@ impl Bare {
         match self {
             Bare::Integer(integer) => RefBareItem::Integer(*integer),
             Bare::Decimal(decimal) => RefBareItem::Decimal(*decimal),
-            Bare::Text(text) => RefBareItem::String(text),
+            Bare::Plain(text) => RefBareItem::String(text),
+            Bare::Escaped(text) => RefBareItem::String(text),
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::{escape, json};
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     pieces: Vec<Piece>,
+    /// About how many bytes it writes: enough, as a rule, for one allocation.
+    pub(crate) about_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -153,7 +155,9 @@ impl Template {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        Ok(Template { pieces: parts.into_iter().map(|(_, piece)| piece).collect() })
+        let pieces: Vec<Piece> = parts.into_iter().map(|(_, piece)| piece).collect();
+        let about_bytes = pieces.iter().map(Piece::about_bytes).sum();
+        Ok(Template { pieces, about_bytes })
     }
 
     /// Writes a header's value, or says that one of its values is missing or empty; then `out` is of no use.
@@ -194,6 +198,16 @@ impl Template {
             Piece::Value { placeholder, .. } => Some(placeholder),
             Piece::Text(_) => None,
         })
+    }
+}
+
+impl Piece {
+    fn about_bytes(&self) -> usize {
+        match self {
+            Piece::Text(text) => text.len(),
+            // A unix time, a name, an identifier.
+            Piece::Value { .. } => 16,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Differences {
 }
 
 impl Differences {
-    pub(crate) fn add(&mut self, case: &Case, decided: &str, difference: String) {
+    pub(crate) fn add(&mut self, case: &Case, decided: &str, difference: &str) {
         self.count += 1;
         let verdicts = (decided.contains("\"allowed\":true"), case.ruling.allowed);
         self.directions.0 += u64::from(verdicts == (false, true));

@@ -87,7 +87,7 @@ fn check<V: Vendor>(vendor: impl Fn() -> V) {
         let decided = lines.next().expect("as many decisions as requests").expect("a line of text");
         moods.see(&case);
         if let Err(difference) = compare(name, &case, &decided) {
-            differences.add(&case, &decided, difference);
+            differences.add(&case, &decided, &difference);
         }
     }
     assert!(lines.next().is_none(), "{name}: more decisions than the {cases} requests");

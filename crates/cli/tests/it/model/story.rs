@@ -62,12 +62,15 @@ pub(crate) struct Case {
     pub(crate) words: Words,
 }
 
+/// Requests to come, by instant and by the order in which they were planned.
+type Plans<F> = BTreeMap<(u64, u64), (Again, Ask<F>)>;
+
 /// The traffic of one vendor, from a seed, without end.
 pub(crate) struct Story<V: Vendor> {
     vendor: V,
     rng: Rng,
     now: u64,
-    planned: BTreeMap<(u64, u64), (Again, Ask<V::Facts>)>,
+    planned: Plans<V::Facts>,
     count: u64,
 }
 

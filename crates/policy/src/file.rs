@@ -104,6 +104,19 @@ pub(crate) enum Quota {
     By(Choice),
 }
 
+impl Quota {
+    /// How many texts it is made of.
+    pub(crate) fn leaves(&self) -> usize {
+        match self {
+            Quota::Text(..) => 1,
+            Quota::By(Choice { default, cases, .. }) => {
+                let cases = cases.iter().filter_map(|(_, case)| case.as_ref());
+                cases.chain(default.as_deref()).map(Quota::leaves).sum()
+            }
+        }
+    }
+}
+
 /// A choice of quotas by an attribute.
 #[derive(Debug)]
 pub(crate) struct Choice {

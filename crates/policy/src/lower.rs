@@ -8,18 +8,23 @@ mod records;
 mod routes;
 mod sources;
 
+use std::cell::Cell;
+
 use tidegate_core::{FreezeError, Policy, PolicyDraft, bounds};
 use toml::de::DeTable;
 
 use crate::file::{self, File};
 use crate::intake::{Intake, IntakeDraft};
-use crate::problem::{MAX_PROBLEMS, Problem, Problems, Severity, Source};
+use crate::problem::{Problem, Problems, Severity, Source};
 use crate::reading::{Place, Reader};
 use names::Names;
 
 /// Longest policy text in bytes: 1 MiB. Twenty thousand operations with a route each fit; reading it takes a fraction of
 /// a second and a few dozen MiB.
 const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// Most comparisons of an unknown name with a known one, all together: about a second's work.
+const MAX_COMPARISONS: usize = 400_000;
 
 /// A policy file that can be put into force.
 #[derive(Debug)]
@@ -112,25 +117,32 @@ struct Lowering<'f> {
     file: &'f File,
     names: Names<'f>,
     problems: Vec<Problem>,
+    /// Comparisons of unknown names with known ones so far.
+    compared: Cell<usize>,
 }
 
 impl<'f> Lowering<'f> {
     fn of(file: &'f File, mut problems: Vec<Problem>) -> Lowering<'f> {
         let names = Names::of(file, &mut problems);
-        Lowering { file, names, problems }
+        Lowering { file, names, problems, compared: Cell::new(0) }
     }
 
     fn note(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
-    /// Names to suggest instead of an unknown one. None once there are more problems than are shown: to compare
-    /// thousands of names with thousands would take minutes.
+    /// Names to suggest instead of an unknown one. None once very many have been compared: thousands of unknown names
+    /// beside thousands of known ones would take minutes.
     fn suggest<'n>(&self, names: impl Iterator<Item = &'n &'f str>) -> Vec<&'f str>
     where
         'f: 'n,
     {
-        if self.problems.len() < MAX_PROBLEMS { names.copied().collect() } else { Vec::new() }
+        if self.compared.get() > MAX_COMPARISONS {
+            return Vec::new();
+        }
+        let names: Vec<&str> = names.copied().collect();
+        self.compared.set(self.compared.get() + names.len());
+        names
     }
 
     fn policy(&mut self, version: u64) -> PolicyDraft {

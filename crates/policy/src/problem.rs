@@ -270,7 +270,7 @@ impl Problem {
             "string values must be quoted, expected literal string" => {
                 ("text without quotes", "expected a value, as `\"text\"`")
             }
-            _ => message.split_once(", ").unwrap_or((message, "")),
+            _ => message.split_once(", ").unwrap_or((message, "not TOML from here on")),
         };
         Problem::new(&SYNTAX, place, format!("not TOML: {what}"), expected)
     }

@@ -406,3 +406,79 @@ fn unknown_unit(name: &str, end: usize, before: &str) -> Mistake {
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Span, Written, parse};
+
+    const MINUTE: Span = Span::from_secs(60);
+
+    fn rate(amount: u64, window: Span) -> Written {
+        Written::Rate { amount, window, burst: None }
+    }
+
+    #[test]
+    fn quotas_are_read() {
+        for (text, written) in [
+            ("unlimited", Written::Unlimited),
+            (" unlimited ", Written::Unlimited),
+            ("5", Written::Amount(5)),
+            ("1_000", Written::Amount(1_000)),
+            ("0/min", rate(0, MINUTE)),
+            ("100/min", rate(100, MINUTE)),
+            ("100 / 1min", rate(100, MINUTE)),
+            ("100/60s", rate(100, MINUTE)),
+            ("\t100/ 60 seconds ", rate(100, MINUTE)),
+            ("10_000/min", rate(10_000, MINUTE)),
+            ("1/ms", rate(1, Span::from_micros(1_000))),
+            ("1/1_000ms", rate(1, Span::from_secs(1))),
+            ("9007199254740991/366d", rate((1 << 53) - 1, Span::from_secs(366 * 86_400))),
+            ("100/min burst 20", Written::Rate { amount: 100, window: MINUTE, burst: Some((20, 8..16)) }),
+            ("100/min  burst  2_0 ", Written::Rate { amount: 100, window: MINUTE, burst: Some((20, 9..19)) }),
+            (
+                "1/30 of app-minute per 1s",
+                Written::Derived {
+                    numerator: 1,
+                    denominator: 30,
+                    of: ("app-minute".to_owned(), 8..18),
+                    window: Span::from_secs(1),
+                },
+            ),
+        ] {
+            assert_eq!(parse(text), Ok(written), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_pointed_at() {
+        for (text, part) in [
+            ("", ""),
+            ("/min", "/"),
+            ("-5/min", "-5"),
+            ("1.5/s", "1.5"),
+            ("10,000/min", "10,000"),
+            ("10k/min", "10k"),
+            ("9007199254740992/min", "9007199254740992"),
+            ("100 per minute", "per minute"),
+            ("100/m", "m"),
+            ("100/2weeks", "weeks"),
+            ("100/0s", "0s"),
+            ("100/1.5s", "1.5s"),
+            ("100/367d", "367d"),
+            ("100/30", "30"),
+            ("100/min and more", "and more"),
+            ("100/min burst", "burst"),
+            ("100/min burst x", "x"),
+            ("100/min burst 2.5", "2.5"),
+            ("1/0 of a per 1s", "1/0"),
+            ("3/2 of a per 1s", "3/2"),
+            ("1/2 of per 1s", "per"),
+            ("1/2 of a per m", "m"),
+            ("1/2 of a per 1s burst 5", "burst 5"),
+            ("unlimited/min", "unlimited"),
+        ] {
+            let mistake = parse(text).expect_err(text);
+            assert_eq!(&text[mistake.part], part, "{text}");
+        }
+    }
+}

@@ -16,6 +16,10 @@ const MODES: &[&str] = &["enforce", "shadow", "off"];
 /// Cells of a sliding window that does not say: at least ten elevenths of the quota can be used in any window.
 const DEFAULT_CELLS: u16 = 10;
 
+/// Most quotas of a policy, every case counted once for each operation that it is for: each takes some forty bytes when
+/// the policy is frozen. The largest shipped policy has eight hundred.
+const MAX_CHOICES: usize = 2_000_000;
+
 /// What a limit's file part means for its quota.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counting {
@@ -30,6 +34,7 @@ impl<'f> Lowering<'f> {
         let limits = self.file.limits.iter();
         let drafts = limits.filter_map(|limit| self.limit(limit)).collect::<Vec<_>>();
         self.count_charges(&drafts);
+        self.count_choices(&drafts);
         drafts
     }
 
@@ -174,6 +179,35 @@ impl<'f> Lowering<'f> {
             let last = last.and_then(|index| self.file.limits.iter().filter(|it| !is_off(it)).nth(index));
             let place = last.map_or(Place::at(0), |limit| limit.place);
             self.note(Problem::too_many_charges(place, operation, found, bounds::MAX_CHARGES));
+        }
+    }
+
+    /// Notes that the quotas, each counted for every operation that it is for, are too many to be kept apart.
+    fn count_choices(&mut self, drafts: &[LimitDraft]) {
+        let mut overrides: BTreeMap<&str, usize> = BTreeMap::new();
+        let records = self.file.records.iter().flat_map(|records| &records.list).flat_map(|record| &record.limits);
+        for (limit, quota) in records {
+            *overrides.entry(limit).or_default() += quota.as_ref().map_or(0, file::Quota::leaves);
+        }
+        let mut found = 0;
+        for draft in drafts {
+            let leaves = match &draft.quota {
+                QuotaTree::Derived { of, .. } => {
+                    let own = self.names.limits.get(of.as_str()).and_then(|limit| limit.quota.as_ref());
+                    own.map_or(0, file::Quota::leaves) + overrides.get(of.as_str()).copied().unwrap_or(0)
+                }
+                _ => self
+                    .names
+                    .limits
+                    .get(draft.name.as_str())
+                    .and_then(|limit| limit.quota.as_ref())
+                    .map_or(1, file::Quota::leaves),
+            };
+            found += leaves * draft.on.as_ref().map_or(self.names.operations.len(), Vec::len);
+        }
+        if let Some(last) = self.file.limits.last().filter(|_| found > MAX_CHOICES) {
+            let kind = "quotas, those of every operation counted apart,";
+            self.note(Problem::too_many(last.place, kind, MAX_CHOICES, found));
         }
     }
 

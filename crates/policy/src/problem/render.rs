@@ -1,12 +1,16 @@
 //! Problems as a compiler prints them.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, Title};
 
 use super::{Problem, Problems, Severity};
 use crate::reading::Place;
 
 /// Another place is shown in the same excerpt if it is at most so many lines away; else in one of its own.
 const NEAR_LINES: usize = 40;
+
+/// Longest excerpt that is shown as whole lines; of a longer one, [`WINDOW_BYTES`] before and after the problem.
+const MAX_EXCERPT_BYTES: usize = 8_192;
+const WINDOW_BYTES: usize = 60;
 
 /// Every problem, then one line that counts them.
 pub(super) fn all(problems: &Problems, color: bool) -> String {
@@ -30,24 +34,45 @@ fn group<'p>(problems: &'p Problems, problem: &'p Problem) -> Group<'p> {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
+    let title = level.primary_title(problem.message.as_str()).id(problem.code);
     let place = Place { start: problem.span.start, end: problem.span.end };
-    let mut excerpt = Excerpt::around(&problems.text, place);
-    let near = problem.also.as_ref().filter(|(also, _)| excerpt.lines_to(*also) <= NEAR_LINES);
+    let excerpt = Excerpt::around(&problems.text, place);
+    let group = if excerpt.is_long() {
+        let origin = Origin::path(problems.name.as_str()).line(problem.line).char_column(problem.column);
+        title.element(origin).element(excerpt.window(problem))
+    } else {
+        whole_lines(title, problems, problem, excerpt)
+    };
+    match &problem.help {
+        Some(help) => group.element(Level::HELP.message(help.as_str())),
+        None => group,
+    }
+}
+
+/// A problem in the lines that it is on, and what belongs to it in the same excerpt or in one of its own.
+fn whole_lines<'p>(
+    title: Title<'p>,
+    problems: &'p Problems,
+    problem: &'p Problem,
+    mut excerpt: Excerpt<'p>,
+) -> Group<'p> {
+    let also = problem.also.as_ref().filter(|(also, _)| !Excerpt::around(&problems.text, *also).is_long());
+    let near = also.filter(|(also, _)| excerpt.lines_to(*also) <= NEAR_LINES && !excerpt.widened(*also).is_long());
     if let Some((also, _)) = near {
         excerpt = excerpt.widened(*also);
     }
+    let place = Place { start: problem.span.start, end: problem.span.end };
     let mut snippet = excerpt.snippet(problems, AnnotationKind::Primary, place, &problem.label);
     if let Some((also, label)) = near {
         snippet = snippet.annotation(AnnotationKind::Context.span(excerpt.within(*also)).label(label.as_str()));
     }
-    let mut group = level.primary_title(problem.message.as_str()).id(problem.code).element(snippet);
-    if let (Some((also, label)), None) = (&problem.also, near) {
-        let far = Excerpt::around(&problems.text, *also);
-        group = group.element(far.snippet(problems, AnnotationKind::Context, *also, label));
-    }
-    match &problem.help {
-        Some(help) => group.element(Level::HELP.message(help.as_str())),
-        None => group,
+    let group = title.element(snippet);
+    match (also, near) {
+        (Some((also, label)), None) => {
+            let far = Excerpt::around(&problems.text, *also);
+            group.element(far.snippet(problems, AnnotationKind::Context, *also, label))
+        }
+        _ => group,
     }
 }
 
@@ -64,6 +89,24 @@ impl<'t> Excerpt<'t> {
         let start = text[..place.start].rfind('\n').map_or(0, |newline| newline + 1);
         let end = text[place.end..].find('\n').map_or(text.len(), |newline| place.end + newline);
         Excerpt { text, start, end }
+    }
+
+    /// Whether it is too long to be laid out: a line or a string of many thousand characters.
+    fn is_long(self) -> bool {
+        self.end - self.start > MAX_EXCERPT_BYTES
+    }
+
+    /// What is around the beginning of a problem, on its line.
+    fn window(self, problem: &'t Problem) -> Snippet<'t, Annotation<'t>> {
+        let at = problem.span.start;
+        let start = self.text.floor_char_boundary(at.saturating_sub(WINDOW_BYTES)).max(self.start);
+        let end = self.text.floor_char_boundary(at + WINDOW_BYTES).min(self.end);
+        let end = self.text[at..end].find('\n').map_or(end, |newline| at + newline);
+        let span = at - start..problem.span.end.min(end).max(at) - start;
+        let label = (!problem.label.is_empty()).then_some(problem.label.as_str());
+        Snippet::source(&self.text[start..end])
+            .line_start(problem.line)
+            .annotation(AnnotationKind::Primary.span(span).label(label))
     }
 
     fn lines_to(self, place: Place) -> usize {
@@ -86,7 +129,7 @@ impl<'t> Excerpt<'t> {
         kind: AnnotationKind,
         place: Place,
         label: &'p str,
-    ) -> Snippet<'p, annotate_snippets::Annotation<'p>>
+    ) -> Snippet<'p, Annotation<'p>>
     where
         't: 'p,
     {
@@ -147,10 +190,8 @@ pub(crate) fn masked(text: &str) -> String {
 
 /// Where the value of the key that ends before `after` begins, if an equals sign follows.
 fn value_start(after: &str) -> Option<usize> {
-    let equals = after.find('=')?;
-    let between = |c: char| matches!(c, '"' | '\'' | ' ' | '\t');
-    let value = &after[equals + 1..];
-    after[..equals].chars().all(between).then(|| after.len() - value.trim_start_matches([' ', '\t']).len())
+    let value = after.trim_start_matches(['"', '\'', ' ', '\t']).strip_prefix('=')?;
+    Some(after.len() - value.trim_start_matches([' ', '\t']).len())
 }
 
 /// The length of the value that `text` begins with: to its closing quote, or to the end of the line.

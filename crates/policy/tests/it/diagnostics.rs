@@ -76,6 +76,27 @@ fn very_many_problems_are_cut_and_counted() {
 }
 
 #[test]
+fn a_line_of_a_megabyte_is_shown_in_part() {
+    let spaces = " ".repeat(800_000);
+    let text = format!("name = 'x'\n[[limit]]\nname = 'a'\nquota = '1/s'\nper = ['plan',{spaces}'é', 'ü']\n");
+    let found = problems("long.toml", &text);
+    let shown = found.to_string();
+    assert!(shown.contains("--> long.toml:5:800016"), "{}", shown.len());
+    assert!(shown.contains("^ no such attribute"), "{}", shown.len());
+    assert!(shown.len() < 2_000, "{}", shown.len());
+}
+
+#[test]
+fn quotas_that_would_fill_the_memory_are_refused() {
+    let operations = (0..15_000).fold(String::new(), |text, number| text + &format!("o{number} = {{}}\n"));
+    let cases = (0..200).fold(String::new(), |text, number| text + &format!("p{number} = '1/s'\n"));
+    let text =
+        format!("name = 'x'\n[operations]\n{operations}[[limit]]\nname = 'a'\n[limit.quota]\nby = 'plan'\n{cases}");
+    let found = problems("large.toml", &text);
+    assert_eq!(found.iter().map(|problem| problem.code).collect::<Vec<_>>(), ["E010"], "{found}");
+}
+
+#[test]
 fn secrets_are_never_shown() {
     for text in [
         "name = 1\n[apps.a]\nplann = 'x', secret = \"hush\"",

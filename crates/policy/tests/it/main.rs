@@ -6,3 +6,4 @@ mod golden;
 mod intake;
 mod lowering;
 mod mistakes;
+mod properties;

@@ -33,6 +33,7 @@ use json::{Found, Pointer};
 use jwt::{Claims, Secrets};
 use meter::Settle;
 use path::Target;
+pub(crate) use path::{Plus, percent_decode};
 use reading::Reading;
 pub(crate) use routes::MAX_ROUTES;
 use routes::Routes;

@@ -321,6 +321,10 @@ impl Problem {
         Problem::new(&EMPTY, place, format!("{} is empty", quoted(key)), "at least one is needed").help(help)
     }
 
+    pub(crate) fn empty_value(place: Place) -> Problem {
+        Problem::new(&EMPTY, place, "value is empty".to_owned(), "an attribute has no empty value").help("give it one")
+    }
+
     pub(crate) fn empty_secret(place: Place) -> Problem {
         Problem::new(&EMPTY, place, "secret is empty".to_owned(), "anybody could sign with it")
             .help("leave it out if tokens of this record are not verified")

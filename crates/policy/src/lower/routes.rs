@@ -1,5 +1,6 @@
 //! Operations and their routes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use tidegate_core::OperationDraft;
 
 use super::Lowering;
 use crate::file;
-use crate::intake::{MAX_ROUTES, RouteDraft};
+use crate::intake::{MAX_ROUTES, Plus, RouteDraft, percent_decode};
 use crate::problem::Problem;
 use crate::reading::{Place, Text};
 
@@ -282,14 +283,15 @@ fn parameter(segment: &str) -> Option<&str> {
     Some(inside.strip_suffix("...").unwrap_or(inside))
 }
 
-/// A template without what parameters are called: two routes of one method and one shape match the same.
+/// A template without what parameters are called, fixed text decoded: two routes of one method and one shape match the
+/// same. Control characters stand for tail and parameter, as no path has them.
 fn shape(template: &str) -> String {
     template.split('/').skip(1).fold(String::new(), |shape, segment| {
         let kind = match parameter(segment) {
-            Some(_) if segment.ends_with("...}") => "{...}",
-            Some(_) => "{}",
-            None => segment,
+            Some(_) if segment.ends_with("...}") => Cow::Borrowed("\u{1}"),
+            Some(_) => Cow::Borrowed("\u{2}"),
+            None => percent_decode(segment, Plus::IsPlus).map_or(Cow::Borrowed(segment), Cow::Owned),
         };
-        shape + "/" + kind
+        shape + "/" + &kind
     })
 }

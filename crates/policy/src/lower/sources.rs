@@ -1,6 +1,6 @@
 //! Where attributes come from.
 
-use tidegate_core::AttributeId;
+use tidegate_core::{AttributeId, bounds};
 
 use super::Lowering;
 use crate::file;
@@ -37,6 +37,9 @@ impl Lowering<'_> {
 
     fn source(&mut self, source: &file::Source, parameters: &[&str]) -> SourceDraft {
         let from = source.from.iter().filter_map(|text| self.from(text, parameters)).collect();
+        for (_, value) in &source.map {
+            self.check_length(value, value);
+        }
         let map = source.map.iter().map(|(pattern, value)| (pattern.to_string(), value.to_string())).collect();
         SourceDraft { from, map }
     }
@@ -49,12 +52,23 @@ impl Lowering<'_> {
                 let place = text.part("path:".len()..text.len());
                 self.note(Problem::unknown_parameter(place, name, parameters));
             }
+            From::Constant(value) => self.check_length(text, value),
             From::Jwt(_) if self.file.jwt.is_none() => {
                 self.note(Problem::no_jwt(text.place, "a `jwt:` source"));
             }
             _ => {}
         }
         Some(from)
+    }
+
+    /// Notes a value that no attribute can have.
+    fn check_length(&mut self, text: &Text, value: &str) {
+        if value.is_empty() {
+            self.note(Problem::empty_value(text.place));
+        } else if value.len() > bounds::MAX_ATTRIBUTE_BYTES {
+            let (expected, found) = (format!("at most {} bytes", bounds::MAX_ATTRIBUTE_BYTES), value.len().to_string());
+            self.note(Problem::out_of_range(text.place, "value", &expected, &found));
+        }
     }
 
     /// A source by itself.

@@ -45,7 +45,7 @@ pub(crate) struct PolicyArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = const_format(SERVE_EXAMPLES))]
+#[command(after_help = with_exit_codes(SERVE_EXAMPLES))]
 pub(crate) struct ServeArgs {
     /// The policy's file [default: the shipped policy `whatsapp`]
     #[arg(value_name = "POLICY", env = "TIDEGATE_POLICY")]
@@ -87,7 +87,7 @@ pub(crate) enum LogFormat {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = const_format(CHECK_EXAMPLES))]
+#[command(after_help = with_exit_codes(CHECK_EXAMPLES))]
 pub(crate) struct CheckArgs {
     /// The policy's file
     #[arg(value_name = "POLICY", env = "TIDEGATE_POLICY")]
@@ -98,7 +98,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = const_format(SIMULATE_EXAMPLES),
+    after_help = with_exit_codes(SIMULATE_EXAMPLES),
     override_usage = "tidegate simulate [OPTIONS] <POLICY> <TRACE>\n       tidegate simulate [OPTIONS] --vendor <NAME> <TRACE>"
 )]
 pub(crate) struct SimulateArgs {
@@ -122,6 +122,7 @@ pub(crate) struct SimulateArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = with_exit_codes(VENDORS_EXAMPLES))]
 pub(crate) struct VendorsArgs {
     #[command(subcommand)]
     pub(crate) command: VendorsCommand,
@@ -130,10 +131,10 @@ pub(crate) struct VendorsArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum VendorsCommand {
     /// Their names, and what they are
-    #[command(after_help = "Examples:\n  tidegate vendors list\n  tidegate vendors list --json")]
+    #[command(after_help = with_exit_codes(LIST_EXAMPLES))]
     List,
     /// What one of them limits, or its files as a beginning of your own
-    #[command(after_help = const_format(SHOW_EXAMPLES))]
+    #[command(after_help = with_exit_codes(SHOW_EXAMPLES))]
     Show(ShowArgs),
 }
 
@@ -176,6 +177,16 @@ A trace is JSON lines, t in unix seconds, not decreasing:
   {\"t\":1706774401,\"request\":{\"method\":\"GET\",\"path\":\"/sessions/s1/qr\",\"headers\":{\"X-API-Key\":\"k1\"}}}
 or an access log in Common or Combined format.";
 
+const VENDORS_EXAMPLES: &str = "\
+Examples:
+  tidegate vendors list
+  tidegate vendors show stream";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  tidegate vendors list
+  tidegate vendors list --json";
+
 const SHOW_EXAMPLES: &str = "\
 Examples:
   tidegate vendors show stream
@@ -183,7 +194,7 @@ Examples:
   tidegate vendors show qstash --json";
 
 /// Examples, then the exit codes, which every command has.
-fn const_format(examples: &str) -> String {
+fn with_exit_codes(examples: &str) -> String {
     format!("{examples}\n\n{EXIT_CODES}")
 }
 
@@ -198,6 +209,12 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let parsed = Cli::command().try_get_matches().and_then(|matches| {
         let typed = typed(&matches);
         let mut cli = Cli::from_arg_matches(&matches)?;
+        if let Command::Simulate(args) = &mut cli.command
+            && args.files.len() == 2
+            && !typed.1
+        {
+            args.vendor.vendor = None;
+        }
         let policy = match &mut cli.command {
             Command::Serve(args) => Some((&mut args.policy, &mut args.vendor.vendor)),
             Command::Check(args) => Some((&mut args.policy, &mut args.vendor.vendor)),

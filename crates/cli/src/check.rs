@@ -7,7 +7,7 @@ use tidegate_server::Api;
 
 use crate::args::CheckArgs;
 use crate::failure::Failure;
-use crate::output::{is_terminal, print, print_json, problems_as_json};
+use crate::output::{counted, is_terminal, print, print_json, problems_as_json};
 use crate::{api, quotas};
 
 pub(crate) fn run(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
@@ -23,11 +23,11 @@ pub(crate) fn run(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
             }
             Ok(ExitCode::from(1))
         }
-        Err(Failure::Dialect(errors)) => {
+        Err(Failure::Dialect(text, problems)) => {
             if json {
-                print_json(&json!({ "ok": false, "problems": [{ "severity": "error", "message": errors }] }))?;
+                print_json(&json!({ "ok": false, "problems": problems }))?;
             } else {
-                print(&format!("error: {errors}\n"))?;
+                print(&format!("error: {text}\n"))?;
             }
             Ok(ExitCode::from(1))
         }
@@ -58,10 +58,10 @@ pub(crate) fn text(api: &Api) -> String {
         text.push_str(&format!("warning: dialect `{}`: {warning}\n", api.dialect.name()));
     }
     text.push_str(&format!(
-        "policy `{}`: {} limits on {} operations, answers in dialect `{}`\n",
+        "policy `{}`: {} on {}, answers in dialect `{}`\n",
         policy.name(),
-        policy.limits().len(),
-        policy.operations().len(),
+        counted(policy.limits().len() as u64, "limit"),
+        counted(policy.operations().len() as u64, "operation"),
         api.dialect.name(),
     ));
     text.push_str(&quotas::text(policy));

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use serde_json::json;
+use tidegate_dialect::DialectError;
 use tidegate_policy::Problems;
 use tidegate_server::AssembleError;
 
@@ -16,8 +17,8 @@ use crate::output::problems_as_json;
 pub(crate) enum Failure {
     /// The policy has problems; all of them are shown.
     Problems(Problems),
-    /// A dialect has errors.
-    Dialect(String),
+    /// The policy's dialect has errors, or there is none: in words, and as programs read them.
+    Dialect(String, Vec<serde_json::Value>),
     /// The command line, a file or a port.
     Usage { message: String, help: Option<String> },
     /// Nobody reads what is written any more, which is the reader's choice.
@@ -56,6 +57,11 @@ impl Failure {
         }
     }
 
+    fn no_dialect(message: String) -> Failure {
+        let problem = json!({ "severity": "error", "message": message });
+        Failure::Dialect(message, vec![problem])
+    }
+
     /// Tells it on stderr.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         let mut stderr = io::stderr().lock();
@@ -63,7 +69,7 @@ impl Failure {
             Failure::NobodyReads => return ExitCode::SUCCESS,
             _ if json => format!("{}\n", self.as_json()),
             Failure::Problems(problems) => problems.render(stderr.is_terminal()),
-            Failure::Dialect(errors) => format!("error: {errors}\n"),
+            Failure::Dialect(text, _) => format!("error: {text}\n"),
             Failure::Usage { message, help: None } => format!("error: {message}\n"),
             Failure::Usage { message, help: Some(help) } => format!("error: {message}\n  help: {help}\n"),
         };
@@ -74,7 +80,7 @@ impl Failure {
 
     fn code(&self) -> ExitCode {
         match self {
-            Failure::Problems(_) | Failure::Dialect(_) => ExitCode::from(1),
+            Failure::Problems(_) | Failure::Dialect(..) => ExitCode::from(1),
             Failure::Usage { .. } => ExitCode::from(2),
             Failure::NobodyReads => ExitCode::SUCCESS,
         }
@@ -83,7 +89,7 @@ impl Failure {
     fn as_json(&self) -> serde_json::Value {
         match self {
             Failure::Problems(problems) => json!({ "ok": false, "problems": problems_as_json(problems) }),
-            Failure::Dialect(errors) => json!({ "error": { "message": errors } }),
+            Failure::Dialect(_, problems) => json!({ "ok": false, "problems": problems }),
             Failure::Usage { message, help } => json!({ "error": { "message": message, "help": help } }),
             Failure::NobodyReads => serde_json::Value::Null,
         }
@@ -94,7 +100,16 @@ impl From<AssembleError> for Failure {
     fn from(error: AssembleError) -> Failure {
         match error {
             AssembleError::Policy(problems) => Failure::Problems(problems),
-            AssembleError::Dialect(errors) => Failure::Dialect(errors.to_string()),
+            AssembleError::Dialect(errors) => {
+                let as_json = |error: &DialectError| {
+                    let DialectError { line, column, message } = error;
+                    json!({ "severity": "error", "file": errors.name(), "line": line, "column": column, "message": message })
+                };
+                let problems = errors.iter().map(as_json).collect();
+                Failure::Dialect(errors.to_string(), problems)
+            }
+            AssembleError::UnknownDialect { .. } => Failure::no_dialect(error.to_string()),
+            AssembleError::ReadDialect { error: ref why, .. } => Failure::no_dialect(format!("{error}: {why}")),
             AssembleError::UnknownVendor { .. } => {
                 Failure::new(error.to_string()).help("`tidegate vendors list` has them all")
             }

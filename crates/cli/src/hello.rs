@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::args::ServeArgs;
 use crate::failure::Failure;
-use crate::output::grouped;
+use crate::output::counted;
 
 /// What is said.
 #[derive(Debug)]
@@ -68,13 +68,13 @@ impl Hello {
     pub(crate) fn text(&self) -> String {
         let upstream = self.upstream.as_deref().unwrap_or("a built-in upstream that echoes");
         let mut text = format!(
-            "Tidegate serves policy `{}`, version {}: {} limits, at most {} counters in memory.\n\n\
+            "Tidegate serves policy `{}`, version {}: {}, at most {} in memory.\n\n\
              gateway  {}  before {upstream}\n\
              control  {}  /v1/check /v1/limits /healthz /readyz /metrics /openapi.json\n",
             self.policy,
             self.version,
-            self.limits,
-            grouped(self.max_counters),
+            counted(self.limits as u64, "limit"),
+            counted(self.max_counters, "counter"),
             base(self.gateway),
             base(self.control),
         );

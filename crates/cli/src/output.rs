@@ -34,6 +34,13 @@ const LINES: TableStyle = TableStyle::new()
     .header_separator(LineStyle::new('─', '─', '─', '─'))
     .content_lines(ContentLineStyle::new(' ', ' ', ' '));
 
+/// An empty table without heads.
+pub(crate) fn bare_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(LINES);
+    table
+}
+
 /// An empty table. On a terminal it is as wide as that; elsewhere lines are as long as they need to be.
 pub(crate) fn table<const N: usize>(heads: [&str; N]) -> Table {
     let mut table = Table::new();
@@ -84,16 +91,27 @@ impl Serialize for Seconds {
     }
 }
 
-/// A span as people say it: `500 ms`, `5 s`, `1 min`, `2 h`, `1 day`, in the largest unit that is whole.
+/// A span as people say it: `1 d`, `2 h`, `1 min`, `5 s`, `500 ms` where that is whole, else in decimals of a second.
 pub(crate) fn span(span: Span) -> String {
     let micros = span.as_micros();
     let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")];
     for (length, name) in units {
-        if micros >= length && micros.is_multiple_of(length) {
+        if micros >= length && micros.is_multiple_of(length) && (name != "ms" || micros < 1_000_000) {
             return format!("{} {name}", micros / length);
         }
     }
-    format!("{micros} µs")
+    if micros < 1_000_000 {
+        return format!("{micros} µs");
+    }
+    let mut text = String::new();
+    answer::seconds(micros, &mut text);
+    format!("{text} s")
+}
+
+/// So many of something: `1 limit`, `2 limits`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", grouped(number))
 }
 
 /// A number with its thousands apart: `1,000,000`.
@@ -119,7 +137,9 @@ mod tests {
             (0, "0 µs"),
             (1, "1 µs"),
             (1_000, "1 ms"),
-            (1_500_000, "1500 ms"),
+            (1_500_000, "1.5 s"),
+            (3_333_334, "3.333334 s"),
+            (40_500, "40500 µs"),
             (5_000_000, "5 s"),
             (90_000_000, "90 s"),
             (60_000_000, "1 min"),

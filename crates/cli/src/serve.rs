@@ -12,7 +12,7 @@ use tidegate_server::{Engine, http as control};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -149,9 +149,9 @@ fn refuse_unbuilt_store(store: &str) -> Result<(), Failure> {
 }
 
 fn start_log(args: &ServeArgs) -> Result<(), Failure> {
-    let filter: Targets = args.log.parse().map_err(|error| {
-        let failure = Failure::because(format!("`{}` is no log filter", args.log), &error);
-        failure.help("use --log warn, or --log info,tidegate_server=debug")
+    let filter = log_filter(&args.log).ok_or_else(|| {
+        let help = "use --log error, warn, info, debug or trace, or by part --log info,tidegate_server=debug";
+        Failure::new(format!("`{}` is no log filter", args.log)).help(help)
     })?;
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let layer = match args.log_format {
@@ -159,4 +159,10 @@ fn start_log(args: &ServeArgs) -> Result<(), Failure> {
         LogFormat::Json => lines.json().with_filter(filter).boxed(),
     };
     tracing_subscriber::registry().with(layer).try_init().map_err(|error| Failure::because("cannot log", &error))
+}
+
+/// A word alone is a level here, not a part of the program: a level misspelt would log everything.
+fn log_filter(text: &str) -> Option<Targets> {
+    let is_known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    if text.split(',').all(is_known) { text.parse().ok() } else { None }
 }

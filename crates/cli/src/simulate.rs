@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 use tidegate_core::{Decision, Timestamp};
 use tidegate_limiter::MemoryOptions;
+use tidegate_policy::question::BadQuestion;
 use tidegate_server::Api;
 use tidegate_server::http::answer;
 use tidegate_sim::{Entry, Outcome, Report, Trace, TraceError, World};
@@ -15,26 +17,23 @@ use tidegate_sim::{Entry, Outcome, Report, Trace, TraceError, World};
 use crate::api;
 use crate::args::SimulateArgs;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{counted, print};
 use report::Summary;
 
 mod report;
 
-/// Lines between two looks at the progress: a look takes longer than a line.
-const LINES_A_LOOK: u64 = 1_024;
-
 pub(crate) fn run(args: &SimulateArgs, json: bool) -> Result<ExitCode, Failure> {
     let (policy, trace) = files(args)?;
-    let vendor = if policy.is_some() { None } else { args.vendor.vendor.as_deref() };
-    let api = api::load(policy, vendor)?;
+    let api = api::load(policy, args.vendor.vendor.as_deref())?;
     api::show_warnings(&api);
     let (reader, progress) = open(trace)?;
     let mut decisions = Decisions::to(args.decisions.as_deref(), &api)?;
-    let replayed = replay(args, &api, Trace::new(reader), &mut decisions, &progress);
+    let replayed = replay(args, &api, &mut Trace::new(reader), &mut decisions);
     progress.finish_and_clear();
     // What was decided before a mistake is kept.
     decisions.finish()?;
-    let summary = Summary::of(&replayed?, &api.policy, usize::from(args.top));
+    let report = replayed.map_err(|stop| stop.told(trace))?;
+    let summary = Summary::of(&report, &api.policy, usize::from(args.top));
     let text = if json { summary.json()? } else { summary.text() };
     if decisions.is_on_stdout {
         io::stderr().lock().write_all(text.as_bytes()).map_err(|error| Failure::writing("stderr", &error))?;
@@ -82,29 +81,31 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead>, ProgressBar), Failure> {
     Ok((Box::new(reader), progress))
 }
 
+/// Why a trace was not replayed to its end.
+enum Stop {
+    /// A line, and how many were done before it.
+    Line(TraceError, u64),
+    /// Something else.
+    Other(Failure),
+}
+
 fn replay(
     args: &SimulateArgs,
     api: &Api,
-    mut trace: Trace<Box<dyn BufRead>>,
+    trace: &mut Trace<Box<dyn BufRead>>,
     decisions: &mut Decisions<'_>,
-    progress: &ProgressBar,
-) -> Result<Report, Failure> {
+) -> Result<Report, Stop> {
     let max_counters = usize::try_from(args.max_counters).unwrap_or(usize::MAX);
     let world = World::new(&api.policy, &api.intake, MemoryOptions { max_counters });
     let mut report = Report::default();
-    let mut lines: u64 = 0;
     while let Some(next) = trace.next(&api.policy) {
-        lines += 1;
-        if lines.is_multiple_of(LINES_A_LOOK) {
-            progress.tick();
-        }
         match next {
-            Ok(entry) => ask(&world, &entry, &mut report, decisions)?,
-            Err(error) if args.skip_bad && error.can_go_on() => {
+            Ok(entry) => ask(&world, &entry, &mut report, decisions).map_err(Stop::Other)?,
+            Err(TraceError::Line { line, bad }) if args.skip_bad => {
                 report.skipped += 1;
-                decisions.skip(&error)?;
+                decisions.skip(line, &bad).map_err(Stop::Other)?;
             }
-            Err(error) => return Err(unread(&error, &report)),
+            Err(error) => return Err(Stop::Line(error, report.demands + report.bad_requests + report.skipped)),
         }
     }
     Ok(report)
@@ -132,18 +133,19 @@ fn ask(
     written
 }
 
-fn unread(error: &TraceError, report: &Report) -> Failure {
-    let failure = Failure::because("trace", error_to_tell(error));
-    let before = report.demands + report.bad_requests + report.skipped;
-    let help = format!(
-        "{before} lines before it are decided and written; correct it, or pass over such lines with --skip-bad"
-    );
-    failure.help(if error.can_go_on() { help } else { "is it a file, and readable?".to_owned() })
-}
-
-/// The mistake is in the error's own words already; its source would say it twice.
-fn error_to_tell(error: &TraceError) -> &dyn std::error::Error {
-    error
+impl Stop {
+    fn told(self, trace: &Path) -> Failure {
+        let (error, before) = match self {
+            Stop::Line(error, before) => (error, before),
+            Stop::Other(failure) => return failure,
+        };
+        let failure = Failure::because(trace.display(), &error);
+        if !error.can_go_on() {
+            return failure.help("is it a file, and readable?");
+        }
+        let before = counted(before, "line");
+        failure.help(format!("{before} before it done; correct this one, or pass over such lines with --skip-bad"))
+    }
 }
 
 /// Where decisions are written, one line for each line of the trace.
@@ -190,10 +192,9 @@ impl<'a> Decisions<'a> {
         self.end_line()
     }
 
-    fn skip(&mut self, error: &TraceError) -> Result<(), Failure> {
-        self.line.push_str("{\"t\":null,\"error\":{\"message\":");
-        answer::string(&error.to_string(), &mut self.line);
-        self.line.push_str("}}");
+    fn skip(&mut self, line: u64, bad: &BadQuestion) -> Result<(), Failure> {
+        let error = json!({ "line": line, "message": bad.message, "place": bad.place, "help": bad.help });
+        self.line.push_str(&json!({ "t": null, "error": error }).to_string());
         self.end_line()
     }
 

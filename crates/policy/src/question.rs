@@ -81,8 +81,11 @@ impl<'t> Json<'t> {
         serde_json::from_slice(text).map(Json).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             let message = error.to_string();
-            let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
-            BadQuestion { place, message: format!("not JSON: {}", decapitalised(reason)), help: None }
+            let reason = match message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason) {
+                "expected ident" | "expected value" => "expected a value".to_owned(),
+                reason => decapitalised(reason),
+            };
+            BadQuestion { place, message: format!("not JSON: {reason}"), help: None }
         })
     }
 

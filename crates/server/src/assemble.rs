@@ -67,7 +67,10 @@ impl Api {
 fn dialect(name: &str, folder: Option<&Path>) -> Result<Dialect, AssembleError> {
     let is_path = ["./", "../", "/"].iter().any(|start| name.starts_with(start));
     if let (true, Some(folder)) = (is_path, folder) {
-        let text = read(&folder.join(name))?;
+        let text = read(&folder.join(name)).map_err(|error| match error {
+            AssembleError::Read { path, error } => AssembleError::ReadDialect { path, error },
+            other => other,
+        })?;
         return Dialect::parse(name, &text).map_err(AssembleError::Dialect);
     }
     let text = vendors::named(name).and_then(|vendor| vendor.dialect());
@@ -99,8 +102,15 @@ pub enum AssembleError {
         /// The name.
         name: String,
     },
-    /// A file cannot be read.
+    /// The policy's file cannot be read.
     Read {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The file of the dialect that the policy names cannot be read.
+    ReadDialect {
         /// Where it should be.
         path: PathBuf,
         /// Why not.
@@ -130,6 +140,9 @@ impl fmt::Display for AssembleError {
                 write!(f, "no dialect is called `{name}`: {help} (a file's name begins with `./` or `/`)")
             }
             AssembleError::Read { path, .. } => write!(f, "cannot read {}", path.display()),
+            AssembleError::ReadDialect { path, .. } => {
+                write!(f, "cannot read {}, the dialect that the policy names", path.display())
+            }
             AssembleError::TooLarge { path } => {
                 write!(f, "{} is larger than {MAX_FILE_BYTES} bytes", path.display())
             }
@@ -142,7 +155,7 @@ impl fmt::Display for AssembleError {
 impl std::error::Error for AssembleError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            AssembleError::Read { error, .. } => Some(error),
+            AssembleError::Read { error, .. } | AssembleError::ReadDialect { error, .. } => Some(error),
             _ => None,
         }
     }

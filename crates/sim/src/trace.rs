@@ -185,7 +185,8 @@ impl fmt::Display for TraceError {
 impl std::error::Error for TraceError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            TraceError::Line { bad, .. } => Some(bad),
+            // What is wrong is in the message already.
+            TraceError::Line { .. } => None,
             TraceError::Read { error, .. } => Some(error),
         }
     }

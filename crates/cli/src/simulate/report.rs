@@ -7,7 +7,7 @@ use tidegate_core::{Policy, Timestamp};
 use tidegate_sim::{BusyKey, LimitTally, Report};
 
 use crate::failure::Failure;
-use crate::output::{Seconds, grouped, table};
+use crate::output::{Seconds, bare_table, grouped, table};
 
 /// A report as programs read it.
 #[derive(Debug, Serialize)]
@@ -93,14 +93,13 @@ impl Summary {
     }
 
     fn totals(&self) -> comfy_table::Table {
-        let mut rows = table(["", ""]);
-        rows.set_header(Vec::<String>::new());
+        let mut rows = bare_table();
         let share = |part: u64| format!("{} ({})", grouped(part), percent(part, self.demands));
         rows.add_row(["demands".to_owned(), grouped(self.demands)]);
         rows.add_row(["admitted".to_owned(), share(self.admitted)]);
         rows.add_row(["refused".to_owned(), share(self.refused)]);
         for (name, count) in [
-            ("refused for ever", self.refused_for_ever),
+            ("of these, for ever", self.refused_for_ever),
             ("bad requests (400)", self.bad_requests),
             ("lines passed over", self.skipped),
         ] {

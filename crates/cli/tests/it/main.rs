@@ -3,3 +3,6 @@
 mod model;
 mod requests;
 mod scratch;
+mod serve;
+mod simulate;
+mod transcripts;

@@ -12,6 +12,9 @@ pub mod question;
 mod quota;
 mod reading;
 
-pub use intake::*;
+pub use intake::{
+    Asked, AttributeDraft, BadRequest, CostDraft, Facts, From, Intake, IntakeDraft, IntakeError, JwtDraft,
+    MAX_METERED_BYTES, MeterProblem, ResponseMeter, Route, RouteDraft, SettleDraft, SourceDraft,
+};
 pub use lower::{Lowered, lower};
 pub use problem::{Kind, Problem, Problems, Severity, Source, kinds};

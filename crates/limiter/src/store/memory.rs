@@ -77,13 +77,16 @@ impl Memory {
 
     /// Charges all or nothing, as `store.rs` says. Allocates nothing, locks nothing to refuse.
     pub fn charge(&self, charges: &Charges<'_>, now: Timestamp) -> Statuses {
+        let mut statuses = Statuses::new();
         // The number of charges is made a constant, so that a demand on one limit does not pay for sixteen.
         match charges.len() {
-            0 => Statuses::new(),
-            1 => Transaction::<1>::new(self, charges, now).run(),
-            2..=4 => Transaction::<4>::new(self, charges, now).run(),
-            _ => Transaction::<{ bounds::MAX_CHARGES }>::new(self, charges, now).run(),
+            0 => {}
+            1 => Transaction::<1>::decide(self, charges, &mut statuses, now),
+            2 => Transaction::<2>::decide(self, charges, &mut statuses, now),
+            3 | 4 => Transaction::<4>::decide(self, charges, &mut statuses, now),
+            _ => Transaction::<{ bounds::MAX_CHARGES }>::decide(self, charges, &mut statuses, now),
         }
+        statuses
     }
 
     /// How many counters it holds. Those that went idle leave little by little and are counted until they have.
@@ -99,6 +102,12 @@ impl Memory {
     /// How many costs could not be settled, because the counter would have been a new one and there was no room.
     pub fn unsettled(&self) -> u64 {
         self.unsettled.load(Ordering::Relaxed)
+    }
+
+    /// The buckets of a charge's counter: what a model of the protocol chooses its counters by.
+    #[cfg(loom)]
+    pub fn buckets(&self, charge: &Charge<'_>) -> [usize; 2] {
+        self.table(Class::of(charge.rule())).buckets_of(self.fingerprint(charge))
     }
 
     pub(crate) fn fingerprint(&self, charge: &Charge<'_>) -> Fingerprint {

@@ -12,7 +12,6 @@
 //!
 //! Under a lock there is only arithmetic on the stack. Should it panic all the same, the guard gives the locks back.
 
-use std::array;
 use std::ops::Range;
 
 use tidegate_core::{Basis, Charge, Charges, Status, Statuses, Timestamp, Verdict};
@@ -38,7 +37,7 @@ pub(super) struct Transaction<'m, 'c, const N: usize> {
     charges: &'c Charges<'c>,
     now: Timestamp,
     places: [Place<'m>; N],
-    statuses: Statuses,
+    statuses: &'c mut Statuses,
     /// Whether `statuses` is what all counters said at one instant, in the versions that `places` has.
     is_read: bool,
     /// There was no room for the counter of this charge.
@@ -56,27 +55,22 @@ enum Outcome {
 }
 
 impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
-    /// A demand of 1 to `N` charges.
+    /// Decides a demand of 1 to `N` charges and says in `statuses` what came of it.
     #[inline]
-    pub(super) fn new(memory: &'m Memory, charges: &'c Charges<'c>, now: Timestamp) -> Self {
+    pub(super) fn decide(memory: &'m Memory, charges: &'c Charges<'c>, statuses: &'c mut Statuses, now: Timestamp) {
         // Names are hashed and first buckets asked for one after the other, so that memory answers all at once.
-        let places = array::from_fn(|index| {
-            let charge = &charges[if index < charges.len() { index } else { 0 }];
-            Place::new(memory.table(Class::of(charge.rule())), memory.fingerprint(charge))
-        });
-        Transaction { charges, now, places, statuses: Statuses::new(), is_read: false, is_full: [false; N] }
-    }
-
-    /// Decides it.
-    #[inline]
-    pub(super) fn run(mut self) -> Statuses {
-        self.is_read = (0..READS).any(|_| self.read().is_some());
-        let takes_nothing = self.charges.iter().all(|charge| charge.take() == 0);
-        if self.is_read && (takes_nothing || self.statuses.verdict(self.charges) == Verdict::Refused) {
-            return self.statuses;
+        let place =
+            |charge: &Charge<'_>| Place::new(memory.table(Class::of(charge.rule())), memory.fingerprint(charge));
+        let mut places = [place(&charges[0]); N];
+        for (slot, charge) in places.iter_mut().zip(charges.iter()).skip(1) {
+            *slot = place(charge);
         }
-        self.lock_and_decide();
-        self.statuses
+        let mut demand = Transaction { charges, now, places, statuses, is_read: false, is_full: [false; N] };
+        demand.is_read = (0..READS).any(|_| demand.read().is_some());
+        let takes_nothing = charges.iter().all(|charge| charge.take() == 0);
+        if !demand.is_read || !takes_nothing && demand.statuses.verdict(charges) == Verdict::Admitted {
+            demand.lock_and_decide();
+        }
     }
 
     /// Reads all counters at one instant; `None` if somebody was changing one of them.

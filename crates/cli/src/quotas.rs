@@ -85,7 +85,7 @@ pub(crate) fn text(policy: &Policy) -> String {
             worst_text(policy, limit, &cases),
         ]);
     }
-    format!("{rows}\n")
+    format!("{}\n", rows.trim_fmt())
 }
 
 fn each(policy: &Policy) -> impl Iterator<Item = (&Limit, Vec<Case<'_>>)> {

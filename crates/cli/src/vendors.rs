@@ -39,7 +39,7 @@ fn list(json: bool) -> Result<(), Failure> {
             if vendor.policy().is_some() { vendor.name().to_owned() } else { format!("{} (dialect)", vendor.name()) };
         rows.add_row([name, vendor.description()]);
     }
-    print(&format!("{rows}\n\n`tidegate vendors show NAME` has the limits of one.\n"))
+    print(&format!("{}\n\n`tidegate vendors show NAME` has the limits of one.\n", rows.trim_fmt()))
 }
 
 fn show(args: &ShowArgs, json: bool) -> Result<(), Failure> {

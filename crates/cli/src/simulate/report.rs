@@ -82,12 +82,12 @@ impl Summary {
     }
 
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("policy `{}`\n{}\n", self.policy, self.totals());
+        let mut text = format!("policy `{}`\n{}\n", self.policy, self.totals().trim_fmt());
         if !self.limits.is_empty() {
-            text.push_str(&format!("\n{}\n", self.limits_table()));
+            text.push_str(&format!("\n{}\n", self.limits_table().trim_fmt()));
         }
         if !self.busiest.is_empty() {
-            text.push_str(&format!("\nbusiest keys\n{}\n", self.busiest_table()));
+            text.push_str(&format!("\nbusiest keys\n{}\n", self.busiest_table().trim_fmt()));
         }
         text
     }

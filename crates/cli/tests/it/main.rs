@@ -1,5 +1,6 @@
 //! The program itself, from outside.
 
+mod documented;
 mod model;
 mod requests;
 mod scratch;

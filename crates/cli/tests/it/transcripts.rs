@@ -101,6 +101,7 @@ fn parts(text: &str) -> BTreeMap<&str, String> {
     let mut name = None;
     for line in text.lines() {
         if let Some(next) = line.strip_prefix("=== ") {
+            parts.insert(next, String::new());
             name = Some(next);
         } else if let Some(name) = name {
             let part: &mut String = parts.entry(name).or_default();

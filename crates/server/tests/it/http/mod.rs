@@ -3,6 +3,7 @@
 mod as_simulated;
 mod described;
 mod desk;
+mod documented;
 mod left;
 mod metered;
 mod mistakes;

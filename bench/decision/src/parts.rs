@@ -1,0 +1,66 @@
+//! Where the time of one of Tidegate's own decisions goes, step by step.
+//!
+//! `parts` prints nanoseconds. `parts STEP LIMITS VERDICTS COUNT` takes one step so often and prints nothing: the
+//! difference between two counts under `valgrind --tool=callgrind` is its instructions, which no neighbour disturbs.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use tidegate_core::{Demand, Policy, decide};
+use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, SystemClock};
+use subjects::{Verdicts, policy};
+
+fn measure(name: &str, mut step: impl FnMut()) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [only, .., count] = &arguments[..] {
+        if only == name {
+            (0..count.parse().expect("a number")).for_each(|_: u32| step());
+        }
+        return;
+    }
+    const STEPS: u32 = 200_000;
+    let mut best = f64::MAX;
+    for _ in 0..15 {
+        let began = Instant::now();
+        (0..STEPS).for_each(|_| step());
+        best = best.min(began.elapsed().as_nanos() as f64 / f64::from(STEPS));
+    }
+    println!("{name:<40} {best:6.1} ns");
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [_, limits, verdicts, _] = &arguments[..] {
+        let verdicts = if verdicts == "admitted" { Verdicts::Admitted } else { Verdicts::Refused };
+        return parts(&policy(limits.parse().expect("a number"), verdicts));
+    }
+    for limits in [1, 3] {
+        for verdicts in [Verdicts::Admitted, Verdicts::Refused] {
+            println!("{limits} limits, {verdicts:?}, one key, best of 15");
+            parts(&policy(limits, verdicts));
+        }
+    }
+}
+
+fn parts(policy: &Policy) {
+    let clock = SystemClock::new();
+    let limiter = Limiter::new(Memory::new(MemoryOptions::default()), SystemClock::new(), ());
+    let [user, tenant] = ["user", "tenant"].map(|name| policy.attribute(name).expect("an attribute"));
+    let build = || {
+        let mut demand = Demand::on(black_box(policy));
+        demand.set(user, black_box("user:0000000000001")).expect("a short name");
+        demand.set(tenant, black_box("tent:0000000000001")).expect("a short name");
+        demand.build()
+    };
+    let demand = build();
+    let charges = policy.resolve(&demand);
+    let now = clock.now();
+    let statuses = limiter.store().charge(&charges, now);
+    measure("clock", || _ = black_box(clock.now()));
+    measure("demand", || _ = black_box(build()));
+    measure("resolve", || _ = black_box(policy.resolve(black_box(&demand))));
+    measure("store", || _ = black_box(limiter.store().charge(black_box(&charges), now)));
+    measure("decide", || _ = black_box(decide(black_box(charges), black_box(statuses), now)));
+    measure("check", || _ = black_box(limiter.check(black_box(&demand))));
+    measure("demand and check", || _ = black_box(limiter.check(&build()).is_admitted()));
+}

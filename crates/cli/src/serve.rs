@@ -45,6 +45,9 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> Result<ExitCode, Failure> {
 async fn serve(args: &ServeArgs, json: bool, engine: Arc<Engine>) -> Result<ExitCode, Failure> {
     let gateway_listener = listen(args.listen, "--listen").await?;
     let control_listener = listen(args.control, "--control").await?;
+    if !args.control.ip().is_loopback() {
+        tracing::warn!(address = %args.control, "the control port asks nobody who they are: whoever reaches it can charge counters");
+    }
     let hello = Hello::of(args, &engine, &gateway_listener, &control_listener)?;
     let (stop, stopped) = watch::channel(false);
     spawn_signals(stop.clone())?;

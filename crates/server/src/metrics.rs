@@ -139,7 +139,9 @@ fn add(counter: &AtomicU64, amount: u64) {
 /// # Errors
 ///
 /// A metric cannot be written, which no metric here does.
-pub fn exposition<C: Clock + fmt::Debug + Send + Sync + 'static>(engine: &Arc<Engine<C>>) -> Result<String, fmt::Error> {
+pub fn exposition<C: Clock + fmt::Debug + Send + Sync + 'static>(
+    engine: &Arc<Engine<C>>,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("tidegate");
     registry.register_collector(Box::new(Scrape(Arc::clone(engine))));
     let mut text = String::new();
@@ -169,7 +171,8 @@ impl Metrics {
         let mut decisions = counter(encoder, "decisions", "decisions by verdict, peeks aside")?;
         count(&mut decisions, &[("verdict", "admitted")], self.sum(|shard| &shard.admitted))?;
         count(&mut decisions, &[("verdict", "refused")], self.sum(|shard| &shard.refused))?;
-        let mut misfits = counter(encoder, "limit_refusals", "demands that did not fit a limit; shadow ones refuse nobody")?;
+        let mut misfits =
+            counter(encoder, "limit_refusals", "demands that did not fit a limit; shadow ones refuse nobody")?;
         for (place, (name, mode)) in self.limits.iter().enumerate() {
             let labels = [("limit", &**name), ("mode", *mode)];
             count(&mut misfits, &labels, self.sum(|shard| &shard.did_not_fit[place]))?;

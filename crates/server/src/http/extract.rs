@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body::Body as _;
 use http::{Request, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tidegate_core::{Policy, Purpose};
 use tidegate_policy::question::{BadQuestion, Json, Question, instead};

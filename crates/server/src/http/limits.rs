@@ -8,7 +8,7 @@ use tidegate_limiter::Clock;
 use tidegate_policy::question::Question;
 
 use super::answer;
-use super::bounds::MAX_ENTRIES;
+use super::bounds::{MAX_ENTRIES, MAX_ENTRIES_BYTES};
 use super::respond::Problem;
 use crate::Engine;
 
@@ -24,19 +24,17 @@ pub(super) fn limits<C: Clock>(engine: &Engine<C>, query: &str) -> Result<String
         policy.operations().iter().map(|operation| policy.operation_named(operation.name())).collect()
     };
     for operation in operations {
-        entries.peek(engine, &question, operation);
-        if entries.list.len() > MAX_ENTRIES {
+        if entries.are_full {
             break;
         }
+        entries.peek(engine, &question, operation);
     }
-    let is_cut = entries.list.len() > MAX_ENTRIES;
     entries.list.sort();
-    entries.list.truncate(MAX_ENTRIES);
     let mut out = String::from("{\"policy\":");
     answer::string(policy.name(), &mut out);
     let _ = write!(out, ",\"version\":{},\"limits\":[", policy.version());
     answer::separated(entries.list.iter(), &mut out, |entry, out| out.push_str(&entry.json));
-    let _ = write!(out, "],\"complete\":{}}}", !is_cut);
+    let _ = write!(out, "],\"complete\":{}}}", !entries.are_full);
     Ok(out)
 }
 
@@ -44,6 +42,8 @@ pub(super) fn limits<C: Clock>(engine: &Engine<C>, query: &str) -> Result<String
 struct Entries {
     list: Vec<Entry>,
     seen: HashSet<(Vec<u8>, u64, u64)>,
+    bytes: usize,
+    are_full: bool,
 }
 
 /// One counter, in the order of the policy's limits, then of the values.
@@ -66,9 +66,16 @@ impl Entries {
             let quota = ruling.rule().quota();
             let mut key = Vec::new();
             ruling.charge.key().write(|bytes| key.extend_from_slice(bytes));
-            if self.seen.insert((key, quota.burst, quota.window.as_micros())) {
-                self.list.push(Entry::of(&ruling, &decision));
+            if !self.seen.insert((key, quota.burst, quota.window.as_micros())) {
+                continue;
             }
+            if self.list.len() == MAX_ENTRIES || self.bytes >= MAX_ENTRIES_BYTES {
+                self.are_full = true;
+                return;
+            }
+            let entry = Entry::of(&ruling, &decision);
+            self.bytes += entry.json.len();
+            self.list.push(entry);
         }
     }
 }

@@ -37,6 +37,9 @@ pub mod bounds {
     pub const MAX_BATCH: usize = 1_000;
     /// Most entries of `/v1/limits`: above that nobody reads them, and the answer says that it is cut.
     pub const MAX_ENTRIES: usize = 1_000;
+    /// Bytes of entries from which on `/v1/limits` adds none: a long value is repeated in each, and a short query must
+    /// not make a long answer.
+    pub const MAX_ENTRIES_BYTES: usize = 1 << 20;
     /// Largest head of a request in bytes; a query has the attributes of one question.
     pub const MAX_HEAD_BYTES: usize = 64 << 10;
     /// Most header lines of a request.

@@ -1,6 +1,7 @@
 //! Traces as they are read, and what a report says of them.
 
 mod lines;
+mod mutated;
 mod report;
 mod world;
 

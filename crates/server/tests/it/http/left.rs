@@ -81,6 +81,26 @@ fn values_are_decoded() {
     assert_eq!(short(&left), expected(&[("spacing", "user=grüße & co+1", 0)]));
 }
 
+/// A thousand entries, and a megabyte of them: a long value is in each, and a short question has no endless answer.
+#[test]
+fn what_is_too_much_is_cut_and_said_so() {
+    let operations: String =
+        (0..1_100).map(|index| format!("op{index} = {{ routes = [\"GET /{index}\"] }}\n")).collect();
+    let text = format!(
+        "name = \"wide\"\n[attributes]\napp = \"header:X-App\"\n[operations]\n{operations}\
+         [[limit]]\nname = \"each\"\nper = [\"app\", \"operation\"]\nquota = \"1/min\"\n"
+    );
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("wide-{}.toml", std::process::id()));
+    std::fs::write(&path, text).expect("it can be written");
+    let api = Api::file(&path).unwrap_or_else(|error| panic!("{error}"));
+    std::fs::remove_file(&path).expect("it was written");
+    let desk = Desk::on(api, MemoryOptions::default());
+    let left = desk.left("app=a1");
+    assert_eq!((left.limits.len(), left.complete), (1_000, false));
+    let long = desk.left(&format!("app={}", "x".repeat(4_096)));
+    assert!(!long.complete && long.limits.len() < 300, "{}", long.limits.len());
+}
+
 /// All 113 operations of a large policy, of which each has its own counters.
 #[test]
 fn a_large_policy_is_shown_whole() {

@@ -7,5 +7,6 @@ mod documented;
 mod left;
 mod metered;
 mod mistakes;
+mod mutated;
 mod rulings;
 mod together;

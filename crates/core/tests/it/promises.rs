@@ -170,6 +170,32 @@ proptest! {
         let (cells, all) = (u128::from(cells), u128::from(limit) * u128::from(windows));
         prop_assert!(admitted * (cells + 1) >= all * cells, "{} of {}", admitted, all);
     }
+
+    /// I4: a sliding window of one cell is a two-bucket counter that counts the last window whole instead of by its
+    /// share: at each admission previous × (1 − x) + current + cost stays within the limit, and so does any window.
+    #[test]
+    fn two_buckets_never_exceed_their_weighted_sum_i4(
+        limit in 1_u64..50, window in 1_000_u64..1_000_000, beginning in beginnings(), steps in steps(40)
+    ) {
+        let algorithm = Algorithm::SlidingWindow { cells: 1 };
+        let sample = Sample::of(algorithm, Quota::per(limit, Span::from_micros(window))).unwrap();
+        let mut admitted: Vec<(u64, u64)> = Vec::new();
+        run(&sample, beginning, &steps, |state, need, now| {
+            let status = charge_if_it_fits(&sample, state, need, now);
+            if status.fits() {
+                admitted.push((now, need));
+            }
+            let current = now / window;
+            let used_in = |index: u64| -> u64 {
+                admitted.iter().filter(|(at, _)| at / window == index).map(|(_, units)| units).sum()
+            };
+            let left_of_window = window - now % window;
+            let previous = if current == 0 { 0 } else { used_in(current - 1) };
+            let weighted = u128::from(previous) * u128::from(left_of_window) + u128::from(used_in(current)) * u128::from(window);
+            assert!(weighted <= u128::from(limit) * u128::from(window), "at {now}");
+            status
+        });
+    }
 }
 
 /// Runs a story on a fresh counter. `ask` asks, charges what fits, and says what it heard.

@@ -230,3 +230,41 @@ fn no_more_hold_at_once_than_may() {
     assert_eq!(charged(&limiter, &demand(&policy, &[("key", "k")])), 0);
     assert_eq!(limiter.store().counters(), 0);
 }
+
+/// I9: what is left after an admission numbers it. Eight threads at once get numbers that are distinct and without a
+/// gap, and a thread that was answered before another asked has the earlier number.
+#[test]
+fn admissions_are_numbered_without_gap_and_in_the_order_of_their_replies() {
+    const EACH: u64 = 5_000;
+    let total = 8 * EACH;
+    let policy = policy(vec![limit("l", total, 3_600)]);
+    let limiter = limiter(100);
+    // The latest number that anybody has been given: whoever reads it before asking must get a later one.
+    let latest = AtomicU64::new(0);
+    let start = Barrier::new(8);
+    let number = |demand: &Demand<'_>| {
+        let decision = limiter.check(demand);
+        total - decision.binding().expect("a limit applies").status.remaining
+    };
+    let mut numbers: Vec<u64> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let demand = demand(&policy, &[("key", "k")]);
+                    start.wait();
+                    let ask = |_| {
+                        let before = latest.load(Ordering::SeqCst);
+                        let number = number(&demand);
+                        assert!(number > before, "{number} was asked for after {before} was answered");
+                        latest.fetch_max(number, Ordering::SeqCst);
+                        number
+                    };
+                    (0..EACH).map(ask).collect::<Vec<u64>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a thread that ends")).collect()
+    });
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(1..=total));
+}

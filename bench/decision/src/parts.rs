@@ -6,9 +6,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use tidegate_core::{Demand, Policy, decide};
-use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, SystemClock};
 use subjects::{Verdicts, policy};
+use tidegate_core::{Demand, Policy, Statuses, decide};
+use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, SystemClock};
 
 fn measure(name: &str, mut step: impl FnMut()) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -55,11 +55,12 @@ fn parts(policy: &Policy) {
     let demand = build();
     let charges = policy.resolve(&demand);
     let now = clock.now();
-    let statuses = limiter.store().charge(&charges, now);
+    let mut statuses = Statuses::new();
+    limiter.store().charge(&charges, &mut statuses, now);
     measure("clock", || _ = black_box(clock.now()));
     measure("demand", || _ = black_box(build()));
     measure("resolve", || _ = black_box(policy.resolve(black_box(&demand))));
-    measure("store", || _ = black_box(limiter.store().charge(black_box(&charges), now)));
+    measure("store", || limiter.store().charge(black_box(&charges), black_box(&mut statuses), now));
     measure("decide", || _ = black_box(decide(black_box(charges), black_box(statuses), now)));
     measure("check", || _ = black_box(limiter.check(black_box(&demand))));
     measure("demand and check", || _ = black_box(limiter.check(&build()).is_admitted()));

@@ -15,7 +15,7 @@ mod policy;
 mod time;
 
 pub use counter::{Algorithm, Quota, Rule, RuleError, Status, Wait, idle_at};
-pub use decision::{Basis, Decision, Ruling, Statuses, Verdict, decide};
+pub use decision::{Basis, Decision, Ruling, Statuses, Verdict, decide, decide_by};
 pub use demand::{Attributes, Demand, DemandBuilder, DemandError, Purpose};
 pub use key::Key;
 pub use policy::{

@@ -1,6 +1,6 @@
 //! The heart: one clock reading, one policy snapshot, one call of the store, one decision, one event.
 
-use tidegate_core::{Decision, Demand, UnitId, decide};
+use tidegate_core::{Decision, Demand, UnitId, decide_by};
 
 use crate::{Clock, Memory, Observer, Receipt};
 
@@ -20,10 +20,12 @@ impl<C: Clock, O: Observer> Limiter<C, O> {
 
     /// Decides a demand: charges all limits that apply to it, or none. A peek charges nothing.
     pub fn check<'d>(&self, demand: &'d Demand<'d>) -> Decision<'d> {
-        let now = self.clock.now(); //                        read once per demand
-        let charges = demand.policy().resolve(demand); //     pure: a plan that leaves the store no choice
-        let statuses = self.store.charge(&charges, now);
-        let decision = decide(charges, statuses, now); //     pure: the verdict and its numbers
+        let now = self.clock.now(); // read once per demand
+        let decision = decide_by(demand, now, |charges, statuses| {
+            // Pure until here: the demand's policy resolved it to a plan that leaves the store no choice. And after: the
+            // verdict and its numbers follow from the statuses.
+            self.store.charge(charges, statuses, now);
+        });
         self.observer.decided(&decision);
         decision
     }

@@ -12,7 +12,7 @@ use loom::sync::Arc;
 use loom::thread;
 use tidegate_core::{
     Algorithm, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Purpose, Quota, QuotaTree, Span,
-    Timestamp,
+    Status, Statuses, Timestamp,
 };
 use tidegate_limiter::{Limiter, ManualClock, Memory, MemoryOptions};
 
@@ -57,6 +57,13 @@ fn demand(policy: &'static Policy, attributes: &[(&str, &'static str)]) -> Deman
 
 fn is_admitted(limiter: &Subject, asked: &Demand<'static>) -> bool {
     limiter.check(asked).is_admitted()
+}
+
+/// The status of a demand's only limit.
+fn charge_at(limiter: &Subject, asked: &Demand<'static>, now: Timestamp) -> Status {
+    let mut statuses = Statuses::new();
+    limiter.store().charge(&asked.policy().resolve(asked), &mut statuses, now);
+    statuses.status(0)
 }
 
 /// What is left of each limit, as a peek sees it.
@@ -281,8 +288,8 @@ fn a_late_demand_on_a_forgotten_counter_counts_as_the_newest() {
         assert!(is_admitted(&limiter, &idle));
         let later = START.plus(Span::from_secs(1));
         let late = START.plus(Span::from_micros(999_999));
-        let other = also(&limiter, move |limiter| limiter.store().charge(&policy.resolve(&idle), late).status(0));
-        assert!(limiter.store().charge(&policy.resolve(&new), later).status(0).fits());
+        let other = also(&limiter, move |limiter| charge_at(limiter, &idle, late));
+        assert!(charge_at(&limiter, &new, later).fits());
         // Refused in the first window, or charged to the second.
         let status = end(other);
         let ends = late.plus(status.reset_after);

@@ -109,6 +109,11 @@ impl<'a> Charges<'a> {
         self.list.iter().map_while(Option::as_ref)
     }
 
+    #[inline]
+    pub(crate) fn none(demand: &'a Demand<'a>) -> Charges<'a> {
+        Charges { demand, list: [None; bounds::MAX_CHARGES], length: 0 }
+    }
+
     fn push(&mut self, charge: Charge<'a>) {
         self.list[self.length] = Some(charge);
         self.length += 1;
@@ -126,7 +131,13 @@ impl<'a> Index<usize> for Charges<'a> {
 impl Policy {
     /// The charges of a demand, for every limit that applies to it. Pure: the same demand gives the same charges.
     pub fn resolve<'a>(&'a self, demand: &'a Demand<'a>) -> Charges<'a> {
-        let mut charges = Charges { demand, list: [None; bounds::MAX_CHARGES], length: 0 };
+        let mut charges = Charges::none(demand);
+        self.resolve_into(demand, &mut charges);
+        charges
+    }
+
+    /// The same into charges that are still [`Charges::none`] of this demand, where they are to stay.
+    pub(crate) fn resolve_into<'a>(&'a self, demand: &'a Demand<'a>, charges: &mut Charges<'a>) {
         let facts = Facts::of(self, demand.attributes());
         for candidate in &self.operation(demand.operation()).candidates {
             let limit = &self.limits[candidate.limit.index()];
@@ -139,7 +150,6 @@ impl Policy {
                 charges.push(Charge { limit, rule, attributes: demand.attributes(), need, take });
             }
         }
-        charges
     }
 
     /// The plan in the first record of `attributes` that names one.

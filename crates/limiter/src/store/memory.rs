@@ -75,18 +75,17 @@ impl Memory {
         }
     }
 
-    /// Charges all or nothing, as `store.rs` says. Allocates nothing, locks nothing to refuse.
-    pub fn charge(&self, charges: &Charges<'_>, now: Timestamp) -> Statuses {
-        let mut statuses = Statuses::new();
+    /// Charges all or nothing, as `store.rs` says, into statuses that are still new. Allocates nothing, locks nothing to
+    /// refuse.
+    pub fn charge(&self, charges: &Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
         // The number of charges is made a constant, so that a demand on one limit does not pay for sixteen.
         match charges.len() {
             0 => {}
-            1 => Transaction::<1>::decide(self, charges, &mut statuses, now),
-            2 => Transaction::<2>::decide(self, charges, &mut statuses, now),
-            3 | 4 => Transaction::<4>::decide(self, charges, &mut statuses, now),
-            _ => Transaction::<{ bounds::MAX_CHARGES }>::decide(self, charges, &mut statuses, now),
+            1 => Transaction::<1>::decide(self, charges, statuses, now),
+            2 => Transaction::<2>::decide(self, charges, statuses, now),
+            3 | 4 => Transaction::<4>::decide(self, charges, statuses, now),
+            _ => Transaction::<{ bounds::MAX_CHARGES }>::decide(self, charges, statuses, now),
         }
-        statuses
     }
 
     /// How many counters it holds. Those that went idle leave little by little and are counted until they have.

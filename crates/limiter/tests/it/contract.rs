@@ -19,7 +19,11 @@ type Store = Box<dyn Fn(&Charges<'_>, Timestamp) -> Statuses>;
 fn memory_keeps_the_contract() {
     keeps_the_contract(|| {
         let memory = Memory::new(MemoryOptions { max_counters: 10_000 });
-        Box::new(move |charges, now| memory.charge(charges, now))
+        Box::new(move |charges, now| {
+            let mut statuses = Statuses::new();
+            memory.charge(charges, &mut statuses, now);
+            statuses
+        })
     });
 }
 

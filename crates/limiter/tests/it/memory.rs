@@ -1,13 +1,15 @@
 //! What is particular to the store in memory.
 
-use tidegate_core::{Demand, LimitDraft, Span, Status, Timestamp};
+use tidegate_core::{Demand, LimitDraft, Span, Status, Statuses, Timestamp};
 use tidegate_limiter::{Memory, MemoryOptions};
 
 use crate::support::{START, demand, limit, policy};
 
 /// The status of a demand's only limit.
 fn ask(memory: &Memory, asked: &Demand<'_>, now: Timestamp) -> Status {
-    memory.charge(&asked.policy().resolve(asked), now).status(0)
+    let mut statuses = Statuses::new();
+    memory.charge(&asked.policy().resolve(asked), &mut statuses, now);
+    statuses.status(0)
 }
 
 /// I10, I51: a demand that read the clock before a counter of its key went idle, and came after it was forgotten, does
@@ -46,9 +48,9 @@ fn every_name_is_its_own_counter() {
     for number in 0..300_000_u32 {
         let name = format!("{:0width$}", number % 1_000, width = 3 + usize::try_from(number / 1_000).unwrap_or(0));
         let asked = demand(&policy, &[("key", &name)]);
-        let statuses = memory.charge(&policy.resolve(&asked), START);
-        assert_eq!(statuses.status(0).remaining, 0);
-        assert!(statuses.status(0).fits(), "{name} was taken for another");
+        let status = ask(&memory, &asked, START);
+        assert_eq!(status.remaining, 0);
+        assert!(status.fits(), "{name} was taken for another");
     }
     assert_eq!(memory.counters(), 300_000);
 }
@@ -71,8 +73,7 @@ fn values_do_not_run_into_each_other() {
     ];
     for name in names {
         let asked = demand(&policy, name);
-        let statuses = memory.charge(&policy.resolve(&asked), START);
-        assert!(statuses.status(0).fits(), "{name:?}");
+        assert!(ask(&memory, &asked, START).fits(), "{name:?}");
     }
     assert_eq!(memory.counters(), 8);
 }

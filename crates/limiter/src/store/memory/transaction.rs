@@ -56,16 +56,15 @@ enum Outcome {
 
 impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
     /// Decides a demand of 1 to `N` charges and says in `statuses` what came of it.
-    #[inline]
+    #[inline(never)] // Each in a stack frame of its own size.
     pub(super) fn decide(memory: &'m Memory, charges: &'c Charges<'c>, statuses: &'c mut Statuses, now: Timestamp) {
+        let first = Place::new(memory, &charges[0]);
+        let mut demand =
+            Transaction { charges, now, places: [first; N], statuses, is_read: false, is_full: [false; N] };
         // Names are hashed and first buckets asked for one after the other, so that memory answers all at once.
-        let place =
-            |charge: &Charge<'_>| Place::new(memory.table(Class::of(charge.rule())), memory.fingerprint(charge));
-        let mut places = [place(&charges[0]); N];
-        for (slot, charge) in places.iter_mut().zip(charges.iter()).skip(1) {
-            *slot = place(charge);
+        for (place, charge) in demand.places.iter_mut().zip(charges.iter()).skip(1) {
+            *place = Place::new(memory, charge);
         }
-        let mut demand = Transaction { charges, now, places, statuses, is_read: false, is_full: [false; N] };
         demand.is_read = (0..READS).any(|_| demand.read().is_some());
         let takes_nothing = charges.iter().all(|charge| charge.take() == 0);
         if !demand.is_read || !takes_nothing && demand.statuses.verdict(charges) == Verdict::Admitted {
@@ -208,7 +207,7 @@ pub(super) fn adjust(
     taken_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), NoRoom> {
-    let mut place = Place::new(table, entry.counter);
+    let mut place = Place::of(table, entry.counter);
     for _ in 0..=ROOM_TRIES {
         let done = match table.class() {
             Class::Small => place.adjust::<2>(entry, actual, taken_at, now),
@@ -266,7 +265,12 @@ enum Scope {
 
 impl<'m> Place<'m> {
     #[inline]
-    fn new(table: &'m Table, counter: Fingerprint) -> Place<'m> {
+    fn new(memory: &'m Memory, charge: &Charge<'_>) -> Place<'m> {
+        Place::of(memory.table(Class::of(charge.rule())), memory.fingerprint(charge))
+    }
+
+    #[inline]
+    fn of(table: &'m Table, counter: Fingerprint) -> Place<'m> {
         let buckets = table.buckets_of(counter);
         let version = table.bucket(buckets[0]).touch();
         Place { table, tag: counter.tag, buckets, versions: [version; 2], seen: Seen::Nowhere }
@@ -484,16 +488,16 @@ impl<'m, const N: usize> Locks<'m, N> {
     fn insert(&mut self, lock: Lock<'m>) {
         let list = self.list.as_flattened_mut();
         let address = lock.bucket.address();
-        let mut at = self.count;
-        while at > 0 && list[at - 1].bucket.address() >= address {
-            at -= 1;
-        }
-        if at < self.count && list[at].bucket.address() == address {
-            self.are_as_read &= list[at].version == lock.version;
+        if let Some(same) = list[..self.count].iter().find(|known| known.bucket.address() == address) {
+            self.are_as_read &= same.version == lock.version;
             return;
         }
-        list.copy_within(at..self.count, at + 1);
+        let mut at = self.count;
         list[at] = lock;
+        while at > 0 && list[at - 1].bucket.address() > address {
+            list.swap(at - 1, at);
+            at -= 1;
+        }
         self.count += 1;
     }
 }

@@ -133,7 +133,7 @@ fn the_count_follows_the_truth() {
     }
     assert!(limiter.store().counters() < 2_000, "{} counters", limiter.store().counters());
     // Where none is new, those that come back do it too, more slowly.
-    for _ in 0..1_500 {
+    for _ in 0..10_000 {
         limiter.clock().advance(Duration::from_micros(1_000_001));
         for name in &names[..10] {
             limiter.check(&demand(&policy, &[("key", name)]));

@@ -25,7 +25,7 @@ const SWEEP_PER_NEW: usize = 2;
 
 /// Of so many counters that begin anew in a slot of their own, one is followed by a sweep too: where nobody is new, the
 /// count still comes down, and a token bucket that is full each time it is asked does not pay for it each time.
-const RENEWALS_PER_SWEEP: u64 = 8;
+const RENEWALS_PER_SWEEP: u64 = 64;
 
 /// Buckets that are looked through when the cap is reached, before a new counter is refused: more would make such a
 /// refusal dear (I50), and the next attempt looks at the next ones. A table of fewest buckets is looked through whole.

@@ -5,7 +5,7 @@ use tidegate_core::{Algorithm, Case, Limit, LimitId, Per, Policy, Rule, Span};
 
 use crate::output::{Seconds, grouped, span, table};
 
-/// Most quotas of one limit that are listed; of more, the smallest and the largest are.
+/// Most quotas of one limit that are listed; of more, the smallest and the largest are, and whether some have none.
 const MOST_LISTED: usize = 8;
 
 /// Most operations of one limit that are listed.
@@ -121,13 +121,22 @@ fn per_of(policy: &Policy, limit: &Limit) -> Vec<String> {
 
 fn quotas_text(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> String {
     let unit = policy.unit_name(limit.unit());
-    let mut lines: Vec<String> = cases.iter().take(MOST_LISTED).map(|case| case_text(policy, case, unit)).collect();
-    if cases.len() > MOST_LISTED {
-        lines = extremes(cases).into_iter().map(|rule| quota_text(rule, unit)).collect();
-        lines.dedup();
-        lines.insert(1, format!("… {} quotas …", cases.len()));
+    if cases.len() <= MOST_LISTED {
+        let lines: Vec<String> = cases.iter().map(|case| case_text(policy, case, unit)).collect();
+        return lines.join("\n");
+    }
+    let mut lines: Vec<String> = extremes(cases).into_iter().map(|rule| quota_text(rule, unit)).collect();
+    lines.dedup();
+    lines.insert(lines.len().min(1), format!("… {} quotas …", cases.len()));
+    if is_unlimited(cases) {
+        lines.push("unlimited".to_owned());
     }
     lines.join("\n")
+}
+
+/// Whether some of those that the limit is about have no quota.
+fn is_unlimited(cases: &[Case<'_>]) -> bool {
+    cases.iter().any(|case| case.rule.is_none())
 }
 
 fn case_text(policy: &Policy, case: &Case<'_>, unit: &str) -> String {
@@ -153,10 +162,14 @@ fn quota_text(rule: &Rule, unit: &str) -> String {
     }
 }
 
-/// What the most generous of the quotas permits.
+/// What the most generous of the quotas permits, and that some have none.
 fn worst_text(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> String {
     let unit = policy.unit_name(limit.unit());
-    extremes(cases).last().map_or_else(|| "no bound".to_owned(), |rule| worst_case(rule, unit))
+    match (extremes(cases).last(), is_unlimited(cases)) {
+        (None, _) => "no bound".to_owned(),
+        (Some(rule), false) => worst_case(rule, unit),
+        (Some(rule), true) => format!("{}\nno bound where unlimited", worst_case(rule, unit)),
+    }
 }
 
 /// The quota that permits least, and the one that permits most.

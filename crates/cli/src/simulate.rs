@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(args: &SimulateArgs, json: bool) -> Result<ExitCode, Failure> 
     let api = api::load(policy, args.vendor.vendor.as_deref())?;
     api::show_warnings(&api);
     let (reader, progress) = open(trace)?;
+    keep_apart(args.decisions.as_deref(), [policy, Some(trace)])?;
     let mut decisions = Decisions::to(args.decisions.as_deref(), &api)?;
     let replayed = replay(args, &api, &mut Trace::new(reader), &mut decisions);
     progress.finish_and_clear();
@@ -79,6 +81,20 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead>, ProgressBar), Failure> {
     progress.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
     let reader = BufReader::with_capacity(1 << 16, progress.wrap_read(source));
     Ok((Box::new(reader), progress))
+}
+
+/// Refuses to write decisions over a file that is read.
+fn keep_apart(decisions: Option<&Path>, read: [Option<&Path>; 2]) -> Result<(), Failure> {
+    let file = |path: &Path| {
+        let about = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some((about.dev(), about.ino()))
+    };
+    let Some((path, written)) = decisions.and_then(|path| Some((path, file(path)?))) else { return Ok(()) };
+    if read.into_iter().flatten().any(|path| file(path) == Some(written)) {
+        let failure = Failure::new(format!("decisions would be written over {}, which is read", path.display()));
+        return Err(failure.help("give --decisions a file of its own"));
+    }
+    Ok(())
 }
 
 /// Why a trace was not replayed to its end.

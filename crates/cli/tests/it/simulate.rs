@@ -43,6 +43,29 @@ fn a_long_trace_is_replayed_line_by_line() {
     assert_eq!(admitted, report["admitted"]);
 }
 
+/// A trace or a policy that is named as the place for decisions, by whatever path, stays as it is.
+#[test]
+fn decisions_are_not_written_over_what_is_read() {
+    let scratch = Scratch::new("kept-apart");
+    let (policy, trace, link) = (scratch.file("policy.toml"), scratch.file("trace.jsonl"), scratch.file("link"));
+    let policy_text = "name = \"own\"\n[[limit]]\nname = \"all\"\nquota = \"1/d\"\n";
+    let trace_text = "{\"t\":1,\"attributes\":{}}\n";
+    std::fs::write(&policy, policy_text).expect("it can be written");
+    std::fs::write(&trace, trace_text).expect("it can be written");
+    std::os::unix::fs::symlink(&trace, &link).expect("it can be linked");
+    for decisions in [&policy, &trace, &link] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["simulate".as_ref(), policy.as_os_str(), trace.as_os_str(), "--decisions".as_ref()])
+            .arg(decisions)
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--decisions a file of its own"), "{output:?}");
+        assert_eq!(std::fs::read_to_string(&policy).expect("it is there"), policy_text);
+        assert_eq!(std::fs::read_to_string(&trace).expect("it is there"), trace_text);
+    }
+}
+
 /// A reader that has seen enough is no failure.
 #[test]
 fn a_closed_pipe_is_no_failure() {

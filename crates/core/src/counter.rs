@@ -151,6 +151,17 @@ impl Rule {
         }
     }
 
+    /// What the instants and units in a state's words stand for, beside what the algorithm says: the time in which all
+    /// that is used comes back, and how a bucket shares a word. Rules of one limit that have it in common read each
+    /// other's states and leave what was used counted; to others, a state could look as if the clock had stepped.
+    pub(crate) fn scale(&self) -> u64 {
+        match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow { .. } => self.quota.window.as_micros(),
+            Algorithm::TokenBucket => self.interval.scale(),
+            Algorithm::Concurrency => 0,
+        }
+    }
+
     /// What a counter in `state` says at `now` to a cost of `need` units. Changes nothing.
     ///
     /// `state` has at least [`Rule::state_words`] words; words beyond are ignored. A `need` of zero always fits.

@@ -1,19 +1,23 @@
-//! What names a counter: its limit, and the values it counts by.
+//! What names a counter: its limit, the scale it counts on, and the values it counts by.
 
-use crate::{Attributes, Limit};
+use crate::{Attributes, Limit, Rule};
 
 /// The name of one counter, borrowed from the limit and the demand; nothing is copied to build it.
 ///
-/// Two keys are equal exactly if limit and values are: [`Key::write`] is injective.
+/// A limit has quotas of several kinds, chosen by attributes that it need not count by. What is used on different scales
+/// (`Rule::scale`) cannot be added up, so such quotas count apart: a caller who alternates between them undoes nothing.
+///
+/// Two keys are equal exactly if limit, scale and values are: [`Key::write`] is injective.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
     limit: &'a Limit,
+    rule: &'a Rule,
     attributes: &'a Attributes<'a>,
 }
 
 impl<'a> Key<'a> {
-    pub(crate) fn new(limit: &'a Limit, attributes: &'a Attributes<'a>) -> Key<'a> {
-        Key { limit, attributes }
+    pub(crate) fn new(limit: &'a Limit, rule: &'a Rule, attributes: &'a Attributes<'a>) -> Key<'a> {
+        Key { limit, rule, attributes }
     }
 
     /// The limit whose counter this is.
@@ -27,11 +31,13 @@ impl<'a> Key<'a> {
         self.limit.per().iter().map(move |per| attributes.value(per.attribute()))
     }
 
-    /// Feeds the key's bytes to `sink`: the limit's identity (16 bytes), then each value as its length (u32, little
-    /// endian; `u32::MAX` for a missing one) and its bytes. The number of values is the limit's, so no two keys of a
-    /// policy share their bytes (I45).
+    /// Feeds the key's bytes to `sink`: the limit's identity with the rule's scale in its upper half (16 bytes, exclusive
+    /// or), then each value as its length (u32, little endian; `u32::MAX` for a missing one) and its bytes. The number of
+    /// values is the limit's, and identities are hashes that do not differ by just a scale, so no two keys of a policy
+    /// share their bytes (I45).
     pub fn write(&self, mut sink: impl FnMut(&[u8])) {
-        sink(&self.limit.identity().to_le_bytes());
+        let scale = u128::from(self.rule.scale()) << 64;
+        sink(&(self.limit.identity() ^ scale).to_le_bytes());
         for value in self.values() {
             match value {
                 Some(value) => {

@@ -7,7 +7,7 @@ mod reads;
 
 use std::collections::HashMap;
 
-use crate::{Key, Rule, Timestamp};
+use crate::{Rule, Timestamp};
 
 pub use cases::Case;
 pub use freeze::{FreezeError, LimitDraft, OperationDraft, PolicyDraft, QuotaTree, RecordDraft};
@@ -195,9 +195,9 @@ impl Limit {
         self.mode
     }
 
-    /// What its counters are named by: the policy's and the limit's name, what it counts and by what, and the layout of
-    /// its states. It survives a reload that leaves these alone, and with it the counters do; so all states of one
-    /// identity have the same number of words.
+    /// What its counters are named by, beside their values and the scale of their rule: the policy's and the limit's
+    /// name, what it counts and by what, and the layout of its states. It survives a reload that leaves these alone, and
+    /// with it the counters do; so all states of one identity have the same number of words.
     pub fn identity(&self) -> u128 {
         self.identity
     }
@@ -331,12 +331,5 @@ impl Policy {
     /// Every rule that some demand could meet: for bounds, worst cases and tables.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.all()
-    }
-}
-
-impl<'a> Charge<'a> {
-    /// The name of the counter that is charged.
-    pub fn key(&self) -> Key<'a> {
-        Key::new(self.limit(), self.attributes())
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Interval {
     denominator: u32,
     /// Bits of word 1 that hold ticks.
     tick_bits: u32,
+    /// The time to fill the bucket, in microseconds.
+    fill: u64,
     /// How far ahead of `now` the newest may be and still count: the time to fill the bucket; zero if it is not kept.
     horizon: u64,
 }
@@ -58,7 +60,12 @@ impl Interval {
         let tick_bits = u32::BITS - (denominator - 1).leading_zeros();
         // A state lives for up to two fills after its charge. Within three, no two instants share the kept bits.
         let is_unambiguous = fill < (u64::MAX >> tick_bits) / 4;
-        Ok(Interval { numerator, denominator, tick_bits, horizon: if is_unambiguous { fill } else { 0 } })
+        Ok(Interval { numerator, denominator, tick_bits, fill, horizon: if is_unambiguous { fill } else { 0 } })
+    }
+
+    /// See [`Rule::scale`]. There are 0 to 32 tick bits, and 33 times the longest fill is below 2^64.
+    pub(super) fn scale(self) -> u64 {
+        self.fill * 33 + u64::from(self.tick_bits)
     }
 
     fn ticks_of(self, units: u64) -> u128 {

@@ -3,7 +3,7 @@
 use std::ops::Index;
 
 use super::{AttributeId, Condition, Cost, Limit, LimitId, Per, Policy, Record};
-use crate::{Algorithm, Attributes, Demand, Purpose, Rule, bounds};
+use crate::{Algorithm, Attributes, Demand, Key, Purpose, Rule, bounds};
 
 /// The place of a rule in its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,8 +75,9 @@ impl<'a> Charge<'a> {
         self.take
     }
 
-    pub(super) fn attributes(&self) -> &'a Attributes<'a> {
-        self.attributes
+    /// The name of the counter that is charged.
+    pub fn key(&self) -> Key<'a> {
+        Key::new(self.limit, self.rule, self.attributes)
     }
 }
 

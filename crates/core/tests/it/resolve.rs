@@ -232,3 +232,32 @@ fn identities_survive_what_may_change_i34() {
     };
     assert_ne!(with_cells(9), with_cells(10));
 }
+
+/// I1, I34: a counter outlives a change of its quota that leaves what is used comparable: another amount, but no other
+/// window, and of a bucket no other time to fill or share of a word.
+#[test]
+fn counters_are_named_by_what_their_units_stand_for_i34() {
+    let (minute, hour) = (Span::from_secs(60), Span::from_secs(3_600));
+    let bytes = |algorithm, quota| {
+        let limit = LimitDraft { algorithm, ..limit("l", QuotaTree::Fixed(quota)) };
+        let policy = Policy::freeze(&policy(vec![limit])).unwrap();
+        let demand = Demand::on(&policy).build();
+        let mut bytes = Vec::new();
+        policy.resolve(&demand)[0].key().write(|part| bytes.extend_from_slice(part));
+        bytes
+    };
+    let is_kept = |algorithm, before, after| bytes(algorithm, before) == bytes(algorithm, after);
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow { cells: 10 }] {
+        assert!(is_kept(algorithm, Quota::per(10, minute), Quota::per(99, minute)));
+        assert!(!is_kept(algorithm, Quota::per(10, minute), Quota::per(10, hour)));
+    }
+    let bucket = |amount, burst| Quota { burst, ..Quota::per(amount, minute) };
+    assert!(is_kept(Algorithm::TokenBucket, bucket(10, 10), bucket(600, 600)));
+    assert!(!is_kept(Algorithm::TokenBucket, bucket(10, 10), bucket(10, 1)));
+    assert!(
+        !is_kept(Algorithm::TokenBucket, bucket(60, 60), bucket(59, 59)),
+        "the one has no fractions, the other has"
+    );
+    assert!(!is_kept(Algorithm::TokenBucket, Quota::per(1, minute), Quota::per(1, hour)));
+    assert!(is_kept(Algorithm::Concurrency, Quota::per(3, Span::ZERO), Quota::per(5, Span::ZERO)));
+}

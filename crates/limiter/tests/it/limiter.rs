@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use tidegate_core::{Algorithm, Decision, Purpose, Span, Timestamp, Wait};
+use tidegate_core::{Algorithm, Decision, LimitDraft, Purpose, Quota, QuotaTree, Span, Timestamp, Wait};
 use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, Observer};
 
 use crate::support::{START, by, demand, limit, limiter, policy};
@@ -95,4 +95,31 @@ fn a_demand_meets_as_many_limits_as_are_allowed() {
     assert_eq!(admitted, 3);
     let left: Vec<u64> = limiter.check(&demand).rulings().map(|ruling| ruling.status.remaining).collect();
     assert_eq!(left, (0..16).collect::<Vec<u64>>());
+}
+
+/// I1, I2, I3: whoever chooses between two quotas of one limit, by a method or a plan, cannot undo with one what was
+/// charged by the other, however different their windows are.
+#[test]
+fn quotas_of_one_limit_do_not_reset_each_other() {
+    let (slow, quick) = (Quota::per(5, Span::from_secs(3_600)), Quota::per(100, Span::from_secs(1)));
+    let short = Quota { burst: 1, ..Quota::per(5, Span::from_secs(3_600)) };
+    for (algorithm, quotas) in [
+        (Algorithm::FixedWindow, [slow, quick]),
+        (Algorithm::SlidingWindow { cells: 10 }, [slow, quick]),
+        (Algorithm::TokenBucket, [slow, quick]),
+        (Algorithm::TokenBucket, [slow, short]),
+    ] {
+        let cases = ["slow", "other"].map(String::from).into_iter().zip(quotas.map(QuotaTree::Fixed)).collect();
+        let quota = QuotaTree::By { attribute: "app".into(), cases, default: None };
+        let policy = policy(vec![LimitDraft { algorithm, quota, ..limit("l", 1, 1) }]);
+        let [slow, other] = ["slow", "other"].map(|app| demand(&policy, &[("key", "k"), ("app", app)]));
+        let limiter = limiter(100);
+        let mut admitted = 0;
+        for _ in 0..100 {
+            admitted += u32::from(limiter.check(&slow).is_admitted());
+            limiter.check(&other);
+            limiter.clock().advance(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(admitted, 5, "of five an hour by {algorithm:?} beside {:?}", quotas[1]);
+    }
 }

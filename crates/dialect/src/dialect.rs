@@ -6,7 +6,7 @@ use tidegate_core::{Decision, Policy, Ruling, Wait};
 
 use crate::list::List;
 use crate::problem::suggestion;
-use crate::scene::{Endless, Scene, Words, visible, visible_named};
+use crate::scene::{Scene, Unknown, Words, visible, visible_named};
 use crate::template::{Placeholder, Quantity, Template};
 use crate::{DialectErrors, Fields, Inspection, read};
 
@@ -117,7 +117,7 @@ impl Dialect {
         }
         if let Some(body) = answer.and_then(|answer| answer.body.as_ref()) {
             let subject = decision.binding();
-            body.write(&Scene { decision, words: &self.words, subject, endless: Endless::Reset }, &mut fields);
+            body.write(&Scene { decision, words: &self.words, subject, unknown: Unknown::Guessed }, &mut fields);
         }
         fields
     }
@@ -188,7 +188,7 @@ impl Family {
             return;
         }
         fields.headers.reserve(self.headers.len() + 1);
-        let scene = Scene { decision, words, subject, endless: Endless::Missing };
+        let scene = Scene { decision, words, subject, unknown: Unknown::Missing };
         for header in &self.headers {
             let value = match &header.value {
                 HeaderValue::Text(template) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tidegate_core::{AttributeId, Decision, Demand, DemandBuilder, OperationId, Policy, Purpose};
 
 use crate::dialect::{Answer, Body, Check};
-use crate::scene::{Endless, Scene, Words, visible_named};
+use crate::scene::{Scene, Unknown, Words, visible_named};
 use crate::template::{Placeholder, Quantity, Source, Template, Value};
 use crate::{Fields, escape};
 
@@ -158,7 +158,7 @@ impl Inspection {
             let demand = builder.set_operation(id).build();
             let decision = peek(&demand);
             let Some(subject) = visible_named(&decision, &self.limit) else { continue };
-            let scene = Scene { decision: &decision, words: &words, subject: Some(subject), endless: Endless::Reset };
+            let scene = Scene { decision: &decision, words: &words, subject: Some(subject), unknown: Unknown::Guessed };
             rows.push_str(if rows.is_empty() { "\"" } else { ",\"" });
             escape::json(operation.name(), &mut rows);
             rows.push_str("\":");

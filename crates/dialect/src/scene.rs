@@ -18,13 +18,13 @@ pub(crate) struct Word {
 /// A dialect's words by name.
 pub(crate) type Words = HashMap<Box<str>, Word>;
 
-/// Whether a wait that never ends has a number.
+/// Whether a wait of which nobody knows the end, or that has none, is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endless {
-    /// It has none: a header is left out.
+pub(crate) enum Unknown {
+    /// It is none: what would be written is left out.
     Missing,
-    /// It has the time until reset: a body needs a number.
-    Reset,
+    /// It is one, as a body has to have a number: a second until somebody releases, the time until reset for never.
+    Guessed,
 }
 
 /// A decision and the limit that is written about.
@@ -33,7 +33,7 @@ pub(crate) struct Scene<'s, 'a> {
     pub(crate) decision: &'s Decision<'a>,
     pub(crate) words: &'s Words,
     pub(crate) subject: Option<Ruling<'s, 'a>>,
-    pub(crate) endless: Endless,
+    pub(crate) unknown: Unknown,
 }
 
 /// The limits of a decision that show: shadow limits change no byte of an answer (I37).
@@ -74,7 +74,7 @@ impl<'s, 'a> Scene<'s, 'a> {
             }
             Quantity::Reset(encoding) => Some(time(ruling.status.reset_after, *encoding)),
             Quantity::RetryAfter(encoding) => self.wait(ruling).map(|span| time(span, *encoding)),
-            Quantity::Next(encoding) => Some(time(next(ruling), *encoding)),
+            Quantity::Next(encoding) => self.next(ruling).map(|span| time(span, *encoding)),
             Quantity::Name => Some(Value::Text(ruling.name())),
             Quantity::Unit => Some(Value::Text(self.unit(ruling))),
             _ => None,
@@ -82,12 +82,23 @@ impl<'s, 'a> Scene<'s, 'a> {
     }
 
     fn wait(&self, ruling: Ruling<'_, '_>) -> Option<Span> {
-        match (ruling.status.retry_after, self.endless) {
+        match (ruling.status.retry_after, self.unknown) {
             (Wait::None, _) => Some(Span::ZERO),
             (Wait::For(span), _) => Some(span),
-            (Wait::Release, _) => Some(UNKNOWN_WAIT),
-            (Wait::Never, Endless::Missing) => None,
-            (Wait::Never, Endless::Reset) => Some(next(ruling)),
+            (Wait::Release | Wait::Never, Unknown::Missing) => None,
+            (Wait::Release, Unknown::Guessed) => Some(GUESSED_WAIT),
+            (Wait::Never, Unknown::Guessed) if ruling.status.reset_after.is_zero() => Some(GUESSED_WAIT),
+            (Wait::Never, Unknown::Guessed) => Some(ruling.status.reset_after),
+        }
+    }
+
+    /// The time until more fits.
+    fn next(&self, ruling: Ruling<'_, '_>) -> Option<Span> {
+        match ruling.status.retry_after {
+            Wait::None => Some(ruling.status.reset_after),
+            // This demand never fits, but smaller ones do.
+            Wait::Never if !ruling.status.reset_after.is_zero() => Some(ruling.status.reset_after),
+            _ => self.wait(ruling),
         }
     }
 
@@ -120,19 +131,8 @@ impl<'s, 'a> Scene<'s, 'a> {
     }
 }
 
-/// What is advised where nobody knows how long it takes: when somebody releases, or where only a number fits.
-const UNKNOWN_WAIT: Span = Span::from_secs(1);
-
-/// The time until more fits.
-fn next(ruling: Ruling<'_, '_>) -> Span {
-    match ruling.status.retry_after {
-        Wait::None => ruling.status.reset_after,
-        Wait::For(span) => span,
-        Wait::Release => UNKNOWN_WAIT,
-        Wait::Never if ruling.status.reset_after.is_zero() => UNKNOWN_WAIT,
-        Wait::Never => ruling.status.reset_after,
-    }
-}
+/// What a body says where nobody knows how long it takes.
+const GUESSED_WAIT: Span = Span::from_secs(1);
 
 /// The time in which as many units come back as `limit` says: the quota's window, and of a bucket whose burst differs
 /// from its amount that share of it, rounded up. Concurrency has none.

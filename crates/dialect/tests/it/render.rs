@@ -190,6 +190,38 @@ fn a_number_for_never_is_a_second_where_nothing_is_to_be_reset() {
     assert_eq!(render(&dialect, &[("a", status)], &[]).body.as_deref(), Some("1"));
 }
 
+/// A number would promise what nobody knows.
+#[test]
+fn a_wait_for_somebody_else_is_in_no_header() {
+    let dialect = parse(
+        r#"
+[[headers]]
+of = "every"
+on = ["refused"]
+[headers.list.X-Limits]
+item = "{name}"
+parameters = { wait = "{retry_after:seconds}", next = "{next:seconds}" }
+[[headers]]
+of = "binding"
+on = ["refused"]
+[headers.write]
+X-Wait = "{retry_after:decimal-seconds}"
+X-Next = "{next:unix-seconds}"
+[refusal]
+status       = 429
+content_type = "text/plain"
+body         = "{retry_after:seconds} {next:seconds}"
+"#,
+    );
+    let status = |retry_after: Wait| Status { remaining: 0, reset_after: Span::ZERO, retry_after };
+    for wait in [Wait::Release, Wait::Never] {
+        let fields = render(&dialect, &[("a", status(wait)), ("b", FITS)], &[]);
+        let expected = [("X-Limits", r#""a", "b";wait=0;next=30"#), ("Content-Type", "text/plain")];
+        assert_eq!(headers(&fields), expected, "{wait:?}");
+        assert_eq!(fields.body.as_deref(), Some("1 1"), "{wait:?}");
+    }
+}
+
 #[test]
 fn check_names_what_a_policy_lacks() {
     let qstash = vendors().into_iter().find(|folder| folder.ends_with("qstash")).expect("it ships");

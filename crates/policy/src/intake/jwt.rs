@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::{Engine, alphabet};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tidegate_core::{AttributeId, Timestamp};
@@ -70,7 +71,7 @@ impl Claims {
         let (header, payload) = signed.split_once('.')?;
         let [algorithm, critical] = self.header(header)?;
         let is_understood = algorithm == Some(Found::Text("HS256".to_owned())) && critical.is_none();
-        if !is_understood || !secret.verifies(signed, &decode(signature)?) {
+        if !is_understood || !secret.verifies(signed, &signature_bytes(signature)) {
             return None;
         }
         let mut claims = self.payload(payload)?;
@@ -107,6 +108,30 @@ impl Claims {
 /// Base64url without padding; a part that holds anything else, a dot for one, is refused.
 fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+/// Letters of an HS256 signature in base64.
+const SIGNATURE_LETTERS: usize = 43;
+
+/// A signature of HS256, however it is spelt: in either alphabet, whatever the spare bits of its last letter are, with
+/// anything between its letters and after them.
+///
+/// Upstreams differ in what they take, and a token that counts for one and not for us would free its bearer from the
+/// limits that count by its claims. Whoever can spell a signature has it: nobody is let in by this.
+fn signature_bytes(part: &str) -> Vec<u8> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::URL_SAFE,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+    );
+    let letters = part.bytes().filter_map(|byte| match byte {
+        b'+' => Some(b'-'),
+        b'/' => Some(b'_'),
+        b'-' | b'_' => Some(byte),
+        _ => Some(byte).filter(u8::is_ascii_alphanumeric),
+    });
+    LENIENT.decode(letters.take(SIGNATURE_LETTERS).collect::<Vec<u8>>()).unwrap_or_default()
 }
 
 /// Whether `now` is before `exp`, in seconds since 1970. A missing one is never over; one that is no number always is.

@@ -44,8 +44,21 @@ struct Body<'r> {
 enum Unread {
     /// It is compressed, or states something twice: the upstream may read what we cannot.
     Refused(BadRequest),
-    /// It is not JSON; `is_promised` if its type says it were.
+    /// It is not JSON; `is_promised` if it is meant as JSON all the same.
     NotJson { is_promised: bool },
+}
+
+impl Unread {
+    /// Why the request is refused; `None` if its body only has nothing of what is looked for.
+    fn refusal(&self) -> Option<BadRequest> {
+        match self {
+            Unread::Refused(problem) => Some(problem.clone()),
+            Unread::NotJson { is_promised: true } => {
+                Some(BadRequest::at("body", "expected JSON, as its type or its beginning says"))
+            }
+            Unread::NotJson { is_promised: false } => None,
+        }
+    }
 }
 
 impl<'r> Reading<'r> {
@@ -112,13 +125,13 @@ impl<'r> Reading<'r> {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    /// A token, without `Bearer ` before it.
+    /// A token, without the scheme before it. Many servers take what follows any first word; a token has dots.
     pub(crate) fn token(&self, places: &[Place]) -> Result<Option<Cow<'_, str>>, BadRequest> {
         for place in places {
             let Some(text) = self.present(place)? else { continue };
-            let token = match strip_scheme(&text) {
-                Some(token) => Cow::Owned(token.to_owned()),
-                None => text,
+            let token = match text.trim().split_once([' ', '\t']) {
+                Some((scheme, token)) if !scheme.contains('.') => Cow::Owned(token.trim().to_owned()),
+                _ => text,
             };
             if token.len() > jwt::MAX_TOKEN_BYTES {
                 let message =
@@ -137,8 +150,7 @@ impl<'r> Reading<'r> {
                 Some(Some(Found::Array(length))) => Ok((*length).min(bounds::MAX_AMOUNT)),
                 _ => Ok(1),
             },
-            Err(Unread::NotJson { .. }) => Ok(1),
-            Err(Unread::Refused(problem)) => Err(problem.clone()),
+            Err(unread) => unread.refusal().map_or(Ok(1), Err),
         }
     }
 
@@ -171,28 +183,37 @@ impl Body<'_> {
         }
         json::look_up(bytes, &self.pointers).map_err(|error| match error.is_data() {
             true => Unread::Refused(BadRequest::at("body", error.to_string())),
-            false => Unread::NotJson { is_promised: promises_json(self.headers) },
+            false => Unread::NotJson { is_promised: promises_json(self.headers) || begins_as_json(bytes) },
         })
     }
 
-    /// The value at a pointer. A body that is not JSON has none, unless it was sent as JSON.
+    /// The value at a pointer. A body that is not JSON has none, unless it is meant as JSON.
     fn attribute(&self, index: usize) -> Result<Option<String>, BadRequest> {
-        match self.found() {
-            Ok(found) => Ok(found.get(index).cloned().flatten().and_then(Found::into_text)),
-            Err(Unread::NotJson { is_promised: false }) => Ok(None),
-            Err(Unread::NotJson { is_promised: true }) => {
-                Err(BadRequest::at("body", "expected JSON, as its type says"))
+        let found = match self.found() {
+            Ok(found) => found.get(index).cloned().flatten(),
+            Err(unread) => return unread.refusal().map_or(Ok(None), Err),
+        };
+        match found {
+            // 7.0 and 7e0 are 7 to many readers: nobody gets another counter by another spelling.
+            Some(Found::Fraction(_)) => {
+                Err(BadRequest::at("body", "expected a whole number of at most 64 bits, without point or exponent"))
             }
-            Err(Unread::Refused(problem)) => Err(problem.clone()),
+            found => Ok(found.and_then(Found::into_text)),
         }
     }
 }
 
-/// Whether a body is meant as JSON: its type says so, or says nothing.
+/// Whether a body is meant as JSON: one of its types says so, or none says anything.
 fn promises_json(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(http::header::CONTENT_TYPE) else { return true };
-    let lower = content_type.as_bytes().to_ascii_lowercase();
-    lower.windows(4).any(|window| window == b"json")
+    let mut types = headers.get_all(http::header::CONTENT_TYPE).iter().peekable();
+    types.peek().is_none()
+        || types.any(|content_type| content_type.as_bytes().to_ascii_lowercase().windows(4).any(|word| word == b"json"))
+}
+
+/// Whether a body begins as a list or an object, whatever its type says: a more lenient reader may find one in it.
+fn begins_as_json(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    body.trim_ascii_start().starts_with(b"[") || body.trim_ascii_start().starts_with(b"{")
 }
 
 /// The clean text of a header that may occur once.
@@ -217,6 +238,9 @@ fn read_query(query: Option<&str>, names: &[Box<str>]) -> Result<Vec<Option<Stri
         if count == MAX_QUERY_PARAMETERS {
             return Err(BadRequest::at("query", format!("expected at most {MAX_QUERY_PARAMETERS} parameters")));
         }
+        if pair.contains(';') {
+            refuse_semicolon(pair, names)?;
+        }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(index) = names.iter().position(|known| is_spelling_of(name, known)) else { continue };
         let bad = |message: &str| Err(BadRequest::at(format!("query {}", names[index]), message));
@@ -228,6 +252,18 @@ fn read_query(query: Option<&str>, names: &[Box<str>]) -> Result<Vec<Option<Stri
         }
     }
     Ok(values)
+}
+
+/// Refuses a parameter that is used before or after a raw `;`: older servers take it for an `&`, others for a part of the
+/// value, and some drop the pair.
+fn refuse_semicolon(pair: &str, names: &[Box<str>]) -> Result<(), BadRequest> {
+    let raw_names = pair.split(';').map(|part| part.split_once('=').map_or(part, |(name, _)| name));
+    for raw in raw_names {
+        if let Some(name) = names.iter().find(|known| is_spelling_of(raw, known)) {
+            return Err(BadRequest::at(format!("query {name}"), "`;`, which servers read differently"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a raw parameter name decodes to `known`.

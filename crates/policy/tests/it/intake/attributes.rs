@@ -107,6 +107,7 @@ fn what_names_the_caller_occurs_once() {
         assert_eq!(problem.place(), place, "{} {:?}", request.target, request.headers);
         assert!(problem.message().contains("once"), "{problem}");
     }
+    assert_eq!(api.value(&Request::get("/?x=1;y=2&api_key=a%3Bb"), "key").as_deref(), Some("a;b"));
     // What names nobody may occur as often as it likes.
     let request = Request::get("/?x=1&x=2").header("x-other", "a").header("x-other", "b");
     assert_eq!(api.value(&request, "key").as_deref(), Some("nobody"));
@@ -129,6 +130,9 @@ fn values_are_clean_text() {
         (Request::get("/?api_key=%C0%AF"), "query api_key"),
         (Request::get("/?api_key=a%00"), "query api_key"),
         (Request::get("/?api_key=a%0D%0Ax:y"), "query api_key"),
+        (Request::get("/?api_key=a;b"), "query api_key"),
+        (Request::get("/?x=1;api_key=a"), "query api_key"),
+        (Request::get("/?x;api%5fkey"), "query api_key"),
     ] {
         let problem = api.facts(&request).unwrap_err();
         assert_eq!(problem.place(), place, "{} {:?}: {problem}", request.target, request.headers);

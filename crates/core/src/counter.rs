@@ -151,12 +151,12 @@ impl Rule {
         }
     }
 
-    /// What the instants and units in a state's words stand for, beside what the algorithm says: the time in which all
-    /// that is used comes back, and how a bucket shares a word. Rules of one limit that have it in common read each
-    /// other's states and leave what was used counted; to others, a state could look as if the clock had stepped.
-    pub(crate) fn scale(&self) -> u64 {
+    /// What a state's words stand for, beside what the algorithm says: in the upper half the time in which all that is
+    /// used comes back, in the lower what fractions a bucket counts in. Rules of one limit that have it in common read
+    /// each other's states exactly; to others, a state could look as if the clock had stepped.
+    pub(crate) fn scale(&self) -> u128 {
         match self.algorithm {
-            Algorithm::FixedWindow | Algorithm::SlidingWindow { .. } => self.quota.window.as_micros(),
+            Algorithm::FixedWindow | Algorithm::SlidingWindow { .. } => u128::from(self.quota.window.as_micros()) << 64,
             Algorithm::TokenBucket => self.interval.scale(),
             Algorithm::Concurrency => 0,
         }

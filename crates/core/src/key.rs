@@ -31,13 +31,11 @@ impl<'a> Key<'a> {
         self.limit.per().iter().map(move |per| attributes.value(per.attribute()))
     }
 
-    /// Feeds the key's bytes to `sink`: the limit's identity with the rule's scale in its upper half (16 bytes, exclusive
-    /// or), then each value as its length (u32, little endian; `u32::MAX` for a missing one) and its bytes. The number of
+    /// Feeds the key's bytes to `sink`: the limit's identity and the rule's scale (16 bytes, their exclusive or), then each value as its length (u32, little endian; `u32::MAX` for a missing one) and its bytes. The number of
     /// values is the limit's, and identities are hashes that do not differ by just a scale, so no two keys of a policy
     /// share their bytes (I45).
     pub fn write(&self, mut sink: impl FnMut(&[u8])) {
-        let scale = u128::from(self.rule.scale()) << 64;
-        sink(&(self.limit.identity() ^ scale).to_le_bytes());
+        sink(&(self.limit.identity() ^ self.rule.scale()).to_le_bytes());
         for value in self.values() {
             match value {
                 Some(value) => {

@@ -23,8 +23,8 @@
 //!   admits nothing extra. Where the bits do not suffice for that, it counts as itself, which is only stricter.
 //! - TAT is never written more than two fills ahead: one full bucket, and a debt of another. A cost that is known only
 //!   afterwards and is larger still leaves that debt. So a lead above two fills, or a newest `now` more than one fill
-//!   ahead, tells of a clock that stepped back far or of a rule that changed; such a state counts as fresh, and a step
-//!   adds at most one burst (I10).
+//!   ahead, tells of a clock that stepped back far; such a state counts as fresh, and a step adds at most one burst
+//!   (I10).
 
 use super::{Quota, Rule, RuleError, Status, Wait};
 use crate::{Span, Timestamp, bounds};
@@ -63,9 +63,9 @@ impl Interval {
         Ok(Interval { numerator, denominator, tick_bits, fill, horizon: if is_unambiguous { fill } else { 0 } })
     }
 
-    /// See [`Rule::scale`]. There are 0 to 32 tick bits, and 33 times the longest fill is below 2^64.
-    pub(super) fn scale(self) -> u64 {
-        self.fill * 33 + u64::from(self.tick_bits)
+    /// See [`Rule::scale`].
+    pub(super) fn scale(self) -> u128 {
+        u128::from(self.fill) << 64 | u128::from(self.denominator)
     }
 
     fn ticks_of(self, units: u64) -> u128 {
@@ -177,8 +177,7 @@ impl Level {
     }
 }
 
-/// The newest `now` that the state has seen, if it is after `now`. None also if the word cannot mean that: a rule with
-/// another interval wrote it.
+/// The newest `now` that the state has seen, if it is after `now`. None also if the word cannot mean that.
 fn newest(interval: Interval, state: &[u64], now: u64) -> Option<u64> {
     if interval.horizon == 0 {
         return None;

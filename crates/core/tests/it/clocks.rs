@@ -98,6 +98,34 @@ proptest! {
         }
     }
 
+    /// I1, I2, I3: two quotas of one limit that count on one scale share a counter, and each keeps its promise, however
+    /// a caller alternates between them.
+    #[test]
+    fn quotas_that_share_a_counter_keep_their_promises_i1_i2_i3(
+        sample in timed_rules(), times in 2_u64..50, beginning in beginnings(),
+        steps in prop::collection::vec((gaps(), needs(), any::<bool>()), 1..60)
+    ) {
+        let Quota { amount, window, burst } = sample.quota;
+        let Some((amount, burst)) = amount.checked_mul(times).zip(burst.checked_mul(times)) else { return Ok(()) };
+        let larger = Sample::of(sample.algorithm, Quota { amount, window, burst });
+        prop_assume!(larger.is_some_and(|larger| denominator(&larger) == denominator(&sample)));
+        let rules = [sample, larger.unwrap()];
+        let mut admitted = rules.map(|rule| Oracle::new(rule.algorithm, rule.quota));
+        let (mut state, mut story) = (sample.fresh(), Story::begin(beginning));
+        for (gap, need, which) in steps {
+            let rule = rules[usize::from(which)];
+            story.pass(gap, &rule);
+            let need = story.units(need, &rule, &state);
+            let status = rule.rule.peek(&state, need, story.timestamp());
+            if status.fits() {
+                rule.rule.charge(&mut state, need, story.timestamp());
+                admitted[usize::from(which)].admit(story.now, need);
+            }
+            story.hear(status);
+        }
+        admitted.iter().for_each(Oracle::check_promise);
+    }
+
     /// Any rule reads any other's state, of the same layout: it never gives more than its limit, and what it refuses
     /// waits no longer than the worst of its own states.
     #[test]
@@ -154,8 +182,13 @@ fn longest_step(sample: &Sample) -> u64 {
 
 /// Whether a bucket's state has room for the newest `now`: three fills in the bits that its fraction leaves.
 fn remembers_newest(sample: &Sample) -> bool {
-    let denominator = sample.quota.amount / divisor(sample.quota.amount, sample.quota.window.as_micros());
-    sample.algorithm != Algorithm::TokenBucket || u128::from(denominator) * 8 * sample.fill() < 1 << 62
+    sample.algorithm != Algorithm::TokenBucket || u128::from(denominator(sample)) * 8 * sample.fill() < 1 << 62
+}
+
+/// Of the microseconds between two units, in lowest terms; windows have none.
+fn denominator(sample: &Sample) -> u64 {
+    let Quota { amount, window, .. } = sample.quota;
+    if sample.algorithm == Algorithm::TokenBucket { amount / divisor(amount, window.as_micros()) } else { 1 }
 }
 
 fn divisor(a: u64, b: u64) -> u64 {

@@ -234,7 +234,7 @@ fn identities_survive_what_may_change_i34() {
 }
 
 /// I1, I34: a counter outlives a change of its quota that leaves what is used comparable: another amount, but no other
-/// window, and of a bucket no other time to fill or share of a word.
+/// window, and of a bucket no other time to fill or fraction of a microsecond.
 #[test]
 fn counters_are_named_by_what_their_units_stand_for_i34() {
     let (minute, hour) = (Span::from_secs(60), Span::from_secs(3_600));

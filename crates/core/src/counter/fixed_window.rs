@@ -8,9 +8,9 @@
 //! | 1 | units used in it; more than the limit after a settlement, or after the limit was lowered |
 //!
 //! A `now` before the window of the state counts as inside it: a clock that steps back by up to one window admits
-//! nothing extra and refuses for at most a window longer. An end more than two windows ahead of `now` cannot come from
-//! that. The clock stepped back further, or the rule's window became shorter; such a state counts as fresh, since a
-//! refusal writes nothing and would otherwise repeat until that far end. So a step adds at most one limit (I10).
+//! nothing extra and refuses for at most a window longer. An end more than two windows ahead of `now` tells of a clock
+//! that stepped back further. Such a state counts as fresh, since a refusal writes nothing and would otherwise repeat
+//! until that far end. So a step adds at most one limit (I10).
 
 use super::{Rule, Status, Wait};
 use crate::{Span, Timestamp};
@@ -42,9 +42,7 @@ pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) 
         return;
     }
     let window = Window::at(rule, state, now);
-    // The window may have become longer since the state was written: what was used then counts in the longer one.
-    let end = window.end.max(end_of_window(rule, now));
-    Window { end, used: window.used.saturating_add(take) }.write(state);
+    Window { used: window.used.saturating_add(take), ..window }.write(state);
 }
 
 pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, taken_at: Timestamp, now: Timestamp) {
@@ -58,7 +56,7 @@ pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, ta
     } else {
         window.used.saturating_sub(taken - actual)
     };
-    Window { end: window.end, used }.write(state);
+    Window { used, ..window }.write(state);
 }
 
 impl Window {

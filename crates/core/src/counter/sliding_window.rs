@@ -13,9 +13,8 @@
 //! | 2 … k + 2 | units used in cells i − k to i; that of cell j is in word 2 + j mod (k + 1) |
 //!
 //! A `now` before the newest used cell counts as inside it: a clock that steps back by up to one window admits nothing
-//! extra. Further back, the state counts as fresh, so a step adds at most one limit (I10). Words 0 and 1 fit together
-//! only if a rule of the same window and cells wrote them. If not, all that they hold counts until word 0, or is
-//! forgotten if that is more than two windows and cells away.
+//! extra. Further back, the state counts as fresh, so a step adds at most one limit (I10). So does a state whose words 0
+//! and 1 do not fit together: no rule of this window and so many cells wrote it.
 
 use super::{Rule, Status, Wait};
 use crate::{Span, Timestamp};
@@ -31,38 +30,23 @@ struct Grid {
     cells: u64,
 }
 
-/// What a state means to its rule.
-enum View {
-    /// Nothing is used.
-    Fresh,
-    /// Cells up to that of `now`, or up to the newest used one if that is later.
-    Cells { last: u64 },
-    /// Written by a rule with other cells: so much is used until word 0.
-    Lump { used: u64 },
-}
-
 pub(super) fn peek(rule: &Rule, cells: u16, state: &[u64], need: u64, now: Timestamp) -> Status {
     let grid = Grid::of(rule, cells);
-    let view = grid.view(state, now);
-    let used = match view {
-        View::Fresh => {
-            return Status { remaining: rule.limit(), reset_after: Span::ZERO, retry_after: wait(rule, need) };
-        }
-        View::Cells { last } => grid.used(state, last),
-        View::Lump { used } => used.into(),
+    let limit = rule.limit();
+    let Some(last) = grid.last(state, now) else {
+        let retry_after = if need > limit { Wait::Never } else { Wait::None };
+        return Status { remaining: limit, reset_after: Span::ZERO, retry_after };
     };
-    let remaining = u64::try_from(used).map_or(0, |used| rule.limit().saturating_sub(used));
-    let reset_after = Timestamp::from_micros(state[0]).since(now);
-    let retry_after = match (wait(rule, need), view) {
-        (Wait::None, _) if need <= remaining => Wait::None,
-        (Wait::None, View::Cells { last }) => {
-            let fits_at = grid.fits_at(state, last, used, rule.limit() - need);
-            Wait::For(fits_at.since(now))
-        }
-        (Wait::None, _) => Wait::For(reset_after),
-        (wait, _) => wait,
+    let used = grid.used(state, last);
+    let remaining = u64::try_from(used).map_or(0, |used| limit.saturating_sub(used));
+    let retry_after = if need <= remaining {
+        Wait::None
+    } else if need > limit {
+        Wait::Never
+    } else {
+        Wait::For(grid.fits_at(state, last, used, limit - need).since(now))
     };
-    Status { remaining, reset_after, retry_after }
+    Status { remaining, reset_after: Timestamp::from_micros(state[0]).since(now), retry_after }
 }
 
 pub(super) fn charge(rule: &Rule, cells: u16, state: &mut [u64], take: u64, now: Timestamp) {
@@ -70,7 +54,7 @@ pub(super) fn charge(rule: &Rule, cells: u16, state: &mut [u64], take: u64, now:
         return;
     }
     let grid = Grid::of(rule, cells);
-    let last = grid.adopt(state, now);
+    let last = grid.begin(state, now);
     grid.advance(state, last);
     let cell = grid.word_of(last);
     state[cell] = state[cell].saturating_add(take);
@@ -87,14 +71,11 @@ pub(super) fn adjust(
 ) {
     let grid = Grid::of(rule, cells);
     let charged = grid.cell_at(taken_at.as_micros());
-    let last = match grid.view(state, now) {
-        View::Cells { last } => last,
-        View::Fresh | View::Lump { .. } => grid.cell_at(now.as_micros()),
-    };
+    let last = grid.last(state, now).unwrap_or(grid.cell_at(now.as_micros()));
     if taken == actual || charged.abs_diff(last) > grid.cells {
         return;
     }
-    grid.adopt(state, now);
+    grid.begin(state, now);
     if actual > taken {
         grid.advance(state, charged);
         let cell = grid.word_of(charged);
@@ -104,11 +85,6 @@ pub(super) fn adjust(
         state[cell] = state[cell].saturating_sub(taken - actual);
     }
     grid.retreat(state);
-}
-
-/// How long an unused counter makes a cost wait.
-fn wait(rule: &Rule, need: u64) -> Wait {
-    if need > rule.limit() { Wait::Never } else { Wait::None }
 }
 
 impl Grid {
@@ -142,18 +118,16 @@ impl Grid {
         2..usize::try_from(self.cells).map_or(2, |cells| cells + 3)
     }
 
-    fn view(self, state: &[u64], now: Timestamp) -> View {
+    /// The newest cell of the window that ends now: that of `now`, or the newest used one if that is later. None if
+    /// nothing is used.
+    fn last(self, state: &[u64], now: Timestamp) -> Option<u64> {
         let (now, expiry, newest) = (now.as_micros(), state[0], state[1]);
-        if expiry <= now {
-            return View::Fresh;
-        }
-        if expiry != self.end_of(newest) {
-            let is_far = expiry - now > 2 * (self.window + self.window.div_ceil(self.cells));
-            let used = state[self.ring()].iter().fold(0, |sum: u64, units| sum.saturating_add(*units));
-            return if is_far { View::Fresh } else { View::Lump { used } };
+        if expiry <= now || expiry != self.end_of(newest) {
+            return None;
         }
         let cell = self.cell_at(now);
-        if newest.saturating_sub(cell) > self.cells { View::Fresh } else { View::Cells { last: newest.max(cell) } }
+        let is_near = newest.saturating_sub(cell) <= self.cells;
+        is_near.then_some(newest.max(cell))
     }
 
     /// Whether the state has a word for this cell.
@@ -188,23 +162,14 @@ impl Grid {
         (cell..).zip((first..ring.end).chain(ring.start..first))
     }
 
-    /// Makes the state one of this grid, if it is not, and says which cell `now` counts as.
-    fn adopt(self, state: &mut [u64], now: Timestamp) -> u64 {
-        let cell = self.cell_at(now.as_micros());
-        match self.view(state, now) {
-            View::Cells { last } => last,
-            View::Fresh => {
-                state[self.ring()].fill(0);
-                (state[0], state[1]) = (0, cell);
-                cell
-            }
-            View::Lump { used } => {
-                state[self.ring()].fill(0);
-                state[self.word_of(cell)] = used;
-                (state[0], state[1]) = (self.end_of(cell), cell);
-                cell
-            }
-        }
+    /// Clears the state if nothing is used, and says which cell `now` counts as.
+    fn begin(self, state: &mut [u64], now: Timestamp) -> u64 {
+        self.last(state, now).unwrap_or_else(|| {
+            let cell = self.cell_at(now.as_micros());
+            state[self.ring()].fill(0);
+            (state[0], state[1]) = (0, cell);
+            cell
+        })
     }
 
     /// Makes `cell` the newest used one, unless a newer one is used; clears the words it takes over.

@@ -29,5 +29,5 @@ pub const MAX_INSERTED_BODY_BYTES: usize = 1_024;
 /// Largest integer of a structured field: 15 digits (RFC 9651, section 3.3.1). Larger amounts are written as this one.
 pub const MAX_STRUCTURED_INTEGER: u64 = 999_999_999_999_999;
 
-/// Variants of a refusal, groups of an inspection, words: more are a mistake.
+/// Variants of a refusal, groups of an inspection, tables of words: more are a mistake.
 pub const MAX_ENTRIES: usize = 256;

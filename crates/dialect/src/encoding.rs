@@ -1,4 +1,4 @@
-//! How counts and times are written: one table, to write by and to read back by.
+//! How counts and times are written.
 
 use std::fmt::Write as _;
 

@@ -14,7 +14,7 @@ use crate::scene::{Word, Words};
 use crate::template::{Medium, Quantity, Template, Usage, Vocabulary};
 use crate::{Dialect, DialectErrors, Inspection, bounds};
 
-use sheet::{Entry, Section, Sheet, entries, find, value_at};
+use sheet::{Entry, Section, Sheet, find, value_at};
 
 /// Reads a dialect.
 pub(crate) fn dialect(name: &str, text: &str) -> Result<Dialect, DialectErrors> {
@@ -64,13 +64,13 @@ impl Sheet<'_> {
     fn words(&mut self, root: &DeTable<'_>) -> Words {
         let mut words = Words::new();
         let Some(table) = self.table(root, "words") else { return words };
-        for Entry { key, value, at, .. } in entries(table.fields) {
+        for Entry { key, value, at, .. } in self.bounded(table.fields, table.at, bounds::MAX_ENTRIES, "words") {
             let Some(table) = value.as_table() else {
                 self.error(at, format!("expected a table of a word for each limit, found {}", value.type_str()));
                 continue;
             };
             let mut word = Word::default();
-            for Entry { key, value, at, .. } in entries(table) {
+            for Entry { key, value, at, .. } in self.bounded(table, at, core_bounds::MAX_LIMITS, "words") {
                 match value.as_str() {
                     Some(text) if key == "default" => word.default = Some(text.into()),
                     Some(text) => {
@@ -114,6 +114,7 @@ impl Sheet<'_> {
         let mut headers = self.written(fields, vocabulary);
         headers.extend(self.lists(fields));
         headers.sort_by_key(|(at, _)| *at);
+        self.distinct(&headers);
         if headers.is_empty() && !["write", "list"].iter().any(|key| fields.contains_key(*key)) {
             self.error(table.at, "expected a table `[headers.write]` or `[headers.list]`: which headers".to_owned());
         }
@@ -172,7 +173,6 @@ impl Sheet<'_> {
                 headers.push((entry.at, Header { name, value: HeaderValue::Text(template) }));
             }
         }
-        self.distinct(&headers);
         headers
     }
 
@@ -190,7 +190,6 @@ impl Sheet<'_> {
                 headers.push((entry.at, Header { name, value: HeaderValue::List(list) }));
             }
         }
-        self.distinct(&headers);
         headers
     }
 

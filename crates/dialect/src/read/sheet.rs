@@ -174,7 +174,7 @@ pub(super) fn value_at(fields: &DeTable<'_>, key: &str) -> Option<usize> {
 }
 
 /// The entries of a table in the order written.
-pub(super) fn entries<'v>(fields: &'v DeTable<'v>) -> Vec<Entry<'v>> {
+fn entries<'v>(fields: &'v DeTable<'v>) -> Vec<Entry<'v>> {
     let mut entries: Vec<Entry<'v>> = fields
         .iter()
         .map(|(key, value)| Entry {

@@ -6,6 +6,7 @@ mod names;
 mod quotas;
 mod records;
 mod routes;
+mod sharing;
 mod sources;
 
 use std::cell::Cell;

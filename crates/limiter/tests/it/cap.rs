@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use tidegate_core::{Algorithm, Basis, LimitDraft, Mode, Purpose, Span, Wait};
+use tidegate_core::{Algorithm, Basis, Cost, LimitDraft, Mode, Purpose, Span, Wait};
 
 use crate::support::{START, by, demand, limit, limiter, policy};
 
@@ -168,4 +168,25 @@ fn takes_the_bytes_that_are_documented() {
         limiter.check(&demand(&policy, &[("key", "k")]));
         assert_eq!(per_counter(limiter.store().bytes() - 384), most);
     }
+}
+
+/// A limit whose cost is known only afterwards refuses for want of room like any other: what it admitted then could
+/// never be settled, and at the cap new names would use as much as they like.
+#[test]
+fn a_cost_that_could_not_be_settled_is_refused() {
+    let limiter = limiter(1);
+    let tokens = LimitDraft { unit: "tokens".into(), cost: Cost::Settled, ..limit("tokens", 10, 60) };
+    let policy = policy(vec![tokens]);
+    let unit = policy.unit("tokens").expect("a unit");
+    let [old, new] = ["old", "new"].map(|key| demand(&policy, &[("key", key)]));
+    limiter.settle(limiter.receipt(&limiter.check(&old)), &[(unit, 4)]);
+    assert!(limiter.check(&old).is_admitted(), "its counter is there");
+    let refused = limiter.check(&new);
+    let basis = refused.binding().map(|ruling| ruling.basis);
+    assert_eq!((refused.is_admitted(), basis), (false, Some(Basis::StoreFull)));
+    assert_eq!(refused.retry_after(), Wait::For(Span::from_secs(1)));
+    limiter.clock().advance(Duration::from_secs(60));
+    limiter.settle(limiter.receipt(&limiter.check(&new)), &[(unit, 10)]);
+    assert!(!limiter.check(&new).is_admitted());
+    assert_eq!((limiter.store().counters(), limiter.store().unsettled()), (1, 0));
 }

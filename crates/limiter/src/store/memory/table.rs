@@ -227,8 +227,17 @@ impl Table {
     }
 
     fn has_room(&self, bucket: usize, now: Timestamp) -> bool {
-        let view = self.bucket(bucket);
-        (0..self.class.slots()).any(|slot| view.tag(slot) == 0 || view.idle_at(slot) <= now.as_micros())
+        self.room_in(bucket, now).is_some()
+    }
+
+    /// Whether a new counter would find room in one of these buckets as things are; clears idle slots of others where the
+    /// cap is reached. The caller holds no lock.
+    pub(super) fn could_take(&self, buckets: [usize; 2], now: Timestamp) -> bool {
+        let has_idle = |bucket| {
+            let view = self.bucket(bucket);
+            (0..self.class.slots()).any(|slot| view.tag(slot) != 0 && view.idle_at(slot) <= now.as_micros())
+        };
+        self.occupied() < self.cap || buckets.into_iter().any(has_idle) || self.sweep_next(SWEEP_AT_CAP, now) > 0
     }
 
     /// Moves a counter out of `bucket` to its other bucket, where room is made first if `moves` allows.

@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use tidegate_core::{Basis, Charge, Charges, Status, Statuses, Timestamp, Verdict};
+use tidegate_core::{Algorithm, Basis, Charge, Charges, Purpose, Status, Statuses, Timestamp, Verdict};
 
 use super::Memory;
 use super::bucket::{Bucket, Class, LARGEST_STATE, Version};
@@ -67,6 +67,9 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
         }
         demand.is_read = (0..READS).any(|_| demand.read().is_some());
         let takes_nothing = charges.iter().all(|charge| charge.take() == 0);
+        if demand.is_read && demand.would_owe() {
+            demand.refuse_what_has_no_room();
+        }
         if !demand.is_read || !takes_nothing && demand.statuses.verdict(charges) == Verdict::Admitted {
             demand.lock_and_decide();
         }
@@ -80,6 +83,31 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
             self.statuses.set(index, status, Basis::Counter);
         }
         self.places[..self.charges.len()].iter().all(Place::is_as_read).then_some(())
+    }
+
+    /// Whether a counter that does not exist will be charged later, when the cost is known.
+    #[inline]
+    fn would_owe(&self) -> bool {
+        self.charges.iter().zip(&self.places).any(|(charge, place)| place.seen == Seen::Nowhere && self.is_owed(charge))
+    }
+
+    #[inline]
+    fn is_owed(&self, charge: &Charge<'_>) -> bool {
+        charge.take() == 0
+            && charge.need() > 0
+            && charge.rule().algorithm() != Algorithm::Concurrency
+            && self.charges.demand().purpose() != Purpose::Peek
+    }
+
+    /// Refuses costs that could not be settled, because there is no room for their counters. Room that is there now may be
+    /// gone when they are: such a cost is counted by [`Memory::unsettled`].
+    fn refuse_what_has_no_room(&mut self) {
+        for (charge, index) in self.charges.iter().zip(0..) {
+            let place = &self.places[index];
+            let is_new = place.seen == Seen::Nowhere;
+            self.is_full[index] = is_new && self.is_owed(charge) && !place.table.could_take(place.buckets, self.now);
+        }
+        self.note_full();
     }
 
     fn lock_and_decide(&mut self) {

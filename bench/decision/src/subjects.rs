@@ -98,7 +98,7 @@ impl Default for Names {
     }
 }
 
-/// The last seven digits of a name; as many as there are users.
+/// The last eight digits of a name, which suffice for ten million users.
 fn digits(name: &mut [u8; 18], mut number: u64) {
     for digit in name[10..].iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;

@@ -20,7 +20,7 @@ const START: Timestamp = Timestamp::from_secs(1_706_745_600);
 
 type Subject = Arc<Limiter<ManualClock, ()>>;
 
-/// Limits of `amounts` per hour, called `a`, `b`, …, each per the attribute of its own name; unit of time a second.
+/// Limits of `amounts` per second, called `a`, `b`, …, each per the attribute of its own name.
 fn policy(amounts: &[u64]) -> &'static Policy {
     let names = ["a", "b", "c"];
     let limit = |(amount, name): (&u64, &&str)| LimitDraft {

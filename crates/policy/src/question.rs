@@ -10,8 +10,14 @@ use std::fmt;
 use serde_json::value::RawValue;
 use tidegate_core::{AttributeId, Demand, DemandBuilder, DemandError, Policy, UnitId, bounds};
 
+use crate::problem::nearest;
+
 /// Most names that a message lists when it has no better help.
 const MOST_NAMES_IN_HELP: usize = 12;
+
+/// Most names that an unknown one is compared with: a few milliseconds' work at worst. A policy can have 20,000 operations,
+/// and a mistake must not cost more than an answer.
+const MOST_NAMES_COMPARED: usize = 1_000;
 
 /// What is wrong with a question, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,7 +281,7 @@ impl<'q> Question<'q> {
         Ok(question)
     }
 
-    /// Sets the attribute called `name`.
+    /// Sets the attribute called `name`. As everywhere, the method `HEAD` counts as `GET`.
     ///
     /// # Errors
     ///
@@ -290,7 +296,8 @@ impl<'q> Question<'q> {
         }
         let allowed = Demand::on(self.policy).set(attribute, &value).map(|_| ());
         allowed.map_err(|error| self.bad_value(error, &value))?;
-        self.values.push((attribute, value));
+        let is_head = attribute == AttributeId::METHOD && value == "HEAD";
+        self.values.push((attribute, if is_head { Cow::Borrowed("GET") } else { value }));
         Ok(())
     }
 
@@ -360,15 +367,9 @@ impl<'q> Question<'q> {
 /// What to write instead of an unknown `name`: the known name that is most like it, else some of those there are.
 pub fn instead<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    // Longer than any name could be mistyped: measuring it would take time in proportion to its length.
-    if name.len() <= 64 {
-        let distance = |known: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());
-        let nearest = known.iter().map(|known| (distance(known), known)).min_by_key(|(distance, _)| *distance);
-        if let Some((distance, nearest)) = nearest
-            && distance <= (name.chars().count() / 3).max(1)
-        {
-            return format!("did you mean `{nearest}`?");
-        }
+    let compared = &known[..known.len().min(MOST_NAMES_COMPARED)];
+    if let Some(nearest) = nearest(name, compared) {
+        return format!("did you mean `{nearest}`?");
     }
     let listed: Vec<String> = known.iter().take(MOST_NAMES_IN_HELP).map(|name| format!("`{name}`")).collect();
     let more = known.len().saturating_sub(listed.len());

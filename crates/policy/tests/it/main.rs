@@ -7,3 +7,4 @@ mod intake;
 mod lowering;
 mod mistakes;
 mod properties;
+mod question;

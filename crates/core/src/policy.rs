@@ -126,8 +126,7 @@ pub enum Condition {
     In(AttributeId, Vec<Box<str>>),
     /// The attribute is missing or none of these.
     NotIn(AttributeId, Vec<Box<str>>),
-    /// The first record of the demand that says when it was created does not say before this instant. A demand without
-    /// such a record counts as new.
+    /// No record of the demand was created before this instant. A demand without a record counts as new.
     NotCreatedBefore(Timestamp),
 }
 

@@ -210,7 +210,7 @@ impl<'a> Facts<'a> {
             Condition::In(attribute, values) => is_one_of(*attribute, values),
             Condition::NotIn(attribute, values) => !is_one_of(*attribute, values),
             Condition::NotCreatedBefore(instant) => {
-                !self.records().find_map(Record::created).is_some_and(|created| created < *instant)
+                !self.records().filter_map(Record::created).any(|created| created < *instant)
             }
         }
     }

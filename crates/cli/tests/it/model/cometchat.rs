@@ -127,19 +127,14 @@ impl Vendor for CometChat {
 
     /// The page describes headers for the 429 alone.
     fn words(&self, _: &Facts, ruling: &Ruling) -> Words {
-        let mut words = Words { headers: Vec::new(), body: None };
+        let mut words = Words::default();
         let Some(line) = ruling.binding().filter(|_| !ruling.allowed) else { return words };
-        words.headers = vec![
-            ("X-RateLimit-Limit", line.quota.to_string()),
-            ("X-RateLimit-Remaining", line.remaining.to_string()),
-            ("X-RateLimit-Reset", ruling.reset_second(line).to_string()),
-            ("Content-Type", "application/json".to_owned()),
-        ];
+        words.put_figures(ruling, line);
         if line.retry != Retry::Never {
             words.headers.push(("Retry-After", line.wait_seconds().to_string()));
         }
         let message = "Too many requests. You have exceeded the rate limit. Please retry after the specified time.";
-        words.body = Some(format!(
+        words.put_body(format!(
             "{{\"error\":{{\"code\":\"ERR_TOO_MANY_REQUESTS\",\"message\":\"{message}\",\
              \"devMessage\":\"{message}\",\"details\":{{}}}}}}"
         ));

@@ -113,15 +113,14 @@ impl Vendor for QStash {
     /// A refusal carries the family of the limit that refused and no other; an admission all that apply.
     fn words(&self, _: &Facts, ruling: &Ruling) -> Words {
         let refusing = ruling.binding().filter(|_| !ruling.allowed).map(|line| family(line.name));
-        let mut words = Words { headers: Vec::new(), body: None };
+        let mut words = Words::default();
         for line in &ruling.lines {
             if refusing.is_none_or(|refusing| refusing == family(line.name)) {
                 headers(ruling, line, &mut words);
             }
         }
         if let Some(family) = refusing {
-            words.headers.push(("Content-Type", "application/json".to_owned()));
-            words.body = Some(format!("{{\"error\":\"Exceeded {family} rate limit\"}}"));
+            words.put_body(format!("{{\"error\":\"Exceeded {family} rate limit\"}}"));
         }
         words
     }

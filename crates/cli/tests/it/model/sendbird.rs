@@ -165,15 +165,14 @@ impl Vendor for Sendbird {
     }
 
     fn words(&self, _: &Facts, ruling: &Ruling) -> Words {
-        let mut words = Words { headers: Vec::new(), body: None };
+        let mut words = Words::default();
         let Some(line) = ruling.binding() else { return words };
         let limit = format!("{};w={}", line.quota, line.window_us / SECOND);
         let (reset, retry) = (seconds(line.reset_us), seconds(wait(line)));
         let fits_some_day = line.retry != Retry::Never;
         if !ruling.allowed {
             let scope = scope(line.name);
-            words.headers.push(("Content-Type", "application/json".to_owned()));
-            words.body = Some(format!(
+            words.put_body(format!(
                 "{{\"error\":true,\"message\":\"Too many requests (scope: {scope}, limit: {limit}, remaining: {}, \
                  retry_after: {retry}s, reset: {reset}s)\",\"code\":500910}}",
                 line.remaining

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::ask::{Ask, Planned};
-use super::ledger::{Retry, Ruling};
+use super::ledger::{Line, Retry, Ruling};
 use super::rng::Rng;
 
 /// Thursday 2024-02-01T08:00:00Z, the day of the WhatsApp document's sample reset.
@@ -14,11 +14,27 @@ const BEGIN_US: u64 = 1_706_774_400_000_000;
 const PLANNED: usize = 40;
 
 /// What a vendor's document says an answer looks like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Words {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// Of a refusal.
     pub(crate) body: Option<String>,
+}
+
+impl Words {
+    /// Writes the three headers that several of the documents have: what is left of a line's quota, and the unix second
+    /// of its reset.
+    pub(crate) fn put_figures(&mut self, ruling: &Ruling, line: &Line) {
+        self.headers.push(("X-RateLimit-Limit", line.quota.to_string()));
+        self.headers.push(("X-RateLimit-Remaining", line.remaining.to_string()));
+        self.headers.push(("X-RateLimit-Reset", ruling.reset_second(line).to_string()));
+    }
+
+    /// Writes a refusal's body, which is JSON in all of the documents.
+    pub(crate) fn put_body(&mut self, json: String) {
+        self.headers.push(("Content-Type", "application/json".to_owned()));
+        self.body = Some(json);
+    }
 }
 
 /// All limits of a vendor with all their quotas; each has to be met in all its moods.

@@ -103,11 +103,9 @@ impl Vendor for Stream {
     }
 
     fn words(&self, facts: &Facts, ruling: &Ruling) -> Words {
-        let mut words = Words { headers: Vec::new(), body: None };
+        let mut words = Words::default();
         let Some(line) = ruling.binding() else { return words };
-        words.headers.push(("X-RateLimit-Limit", line.quota.to_string()));
-        words.headers.push(("X-RateLimit-Remaining", line.remaining.to_string()));
-        words.headers.push(("X-RateLimit-Reset", ruling.reset_second(line).to_string()));
+        words.put_figures(ruling, line);
         if !ruling.allowed {
             let whose = match (line.name, &facts.user) {
                 ("user-minute", Some(user)) => format!(" for user: {user}"),
@@ -117,8 +115,7 @@ impl Vendor for Stream {
                 "{} failed with error: \"Too many requests{whose}, check response headers for more information.\"",
                 facts.endpoint
             );
-            words.headers.push(("Content-Type", "application/json".to_owned()));
-            words.body = Some(format!(
+            words.put_body(format!(
                 "{{\"code\":9,\"message\":{},\"StatusCode\":429,\"duration\":\"0.00ms\",\
                  \"more_info\":\"https://getstream.io/chat/docs/api_errors_response\",\"details\":[]}}",
                 quoted(&message)

@@ -108,15 +108,12 @@ impl Vendor for WhatsApp {
     }
 
     fn words(&self, _: &Facts, ruling: &Ruling) -> Words {
-        let mut words = Words { headers: Vec::new(), body: None };
+        let mut words = Words::default();
         let Some(line) = ruling.binding() else { return words };
-        words.headers.push(("X-RateLimit-Limit", line.quota.to_string()));
-        words.headers.push(("X-RateLimit-Remaining", line.remaining.to_string()));
-        words.headers.push(("X-RateLimit-Reset", ruling.reset_second(line).to_string()));
+        words.put_figures(ruling, line);
         if !ruling.allowed {
             let wait = line.wait_seconds();
-            words.headers.push(("Content-Type", "application/json".to_owned()));
-            words.body = Some(format!(
+            words.put_body(format!(
                 "{{\"success\":false,\"error\":\"Rate limit exceeded. Please wait {wait} seconds before trying again.\",\
                  \"retryAfter\":{wait}}}"
             ));

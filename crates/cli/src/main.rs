@@ -13,7 +13,7 @@ mod vendors;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command};
+use args::Command;
 
 fn main() -> ExitCode {
     let cli = match args::parse() {
@@ -32,21 +32,14 @@ fn main() -> ExitCode {
     }
 }
 
-impl Cli {
-    /// The command line is checked by the parser's own rules too.
-    #[cfg(test)]
-    fn debug_assert() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::CommandFactory;
+
+    use crate::args::Cli;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::debug_assert();
+        Cli::command().debug_assert();
     }
 }

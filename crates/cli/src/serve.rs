@@ -56,10 +56,11 @@ async fn serve(args: &ServeArgs, json: bool, engine: Arc<Engine>) -> Result<Exit
     let gateway = gateway::serve(gateway_listener, Arc::clone(&engine), options, wait_for(stopped.clone()));
     let gateway = tokio::spawn(gateway);
     let control = tokio::spawn(control::serve(control_listener, engine, wait_for(stopped)));
-    if json {
-        print_json(&hello.json())?;
-    } else {
-        print(&hello.text())?;
+    let said = if json { print_json(&hello.json()) } else { print(&hello.text()) };
+    match said {
+        // That nobody listens to it is no reason not to serve.
+        Ok(()) | Err(Failure::NobodyReads) => {}
+        Err(failure) => return Err(failure),
     }
     let (gateway, control) = tokio::join!(ended(gateway, &stop), ended(control, &stop));
     gateway.and(control).map(|()| ExitCode::SUCCESS)

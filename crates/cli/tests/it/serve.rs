@@ -160,6 +160,29 @@ fn a_port_that_is_taken_is_told_with_what_to_do() {
     }
 }
 
+/// What it says is for whoever listens; a reader that has gone ends no server.
+#[test]
+fn a_hello_that_nobody_reads_does_not_end_it() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let control = free.expect("a free port").to_string();
+    let mut child = command(&["--listen", "127.0.0.1:0", "--control", &control])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    drop(child.stdout.take());
+    while TcpStream::connect(&control).is_err() {
+        assert_eq!(child.try_wait().expect("its state"), None, "it ended");
+        std::thread::yield_now();
+    }
+    assert!(ask(&control, "GET", "/healthz", "\r\n").contains("ok"));
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("finishing what was asked before"), "{output:?}");
+}
+
 #[test]
 fn an_upstream_that_cannot_be_one_is_told_so() {
     for upstream in ["https://", "ftp://127.0.0.1:21", "127.0.0.1", "/path"] {

@@ -6,7 +6,6 @@ mod names;
 mod quotas;
 mod records;
 mod routes;
-mod sharing;
 mod sources;
 
 use std::cell::Cell;

@@ -196,7 +196,6 @@ kinds! {
     BAD_DERIVATION      "E036" "a derived quota that does not work"
     BAD_CELLS           "E037" "cells out of place"
     TOO_MANY_CHARGES    "E038" "too many limits on one operation"
-    SHARED_COUNTER      "E039" "quotas of different windows on one counter"
     BAD_ROUTE           "E040" "not a route"
     CONFLICTING_ROUTES  "E041" "two routes that match the same requests"
     BAD_SOURCE          "E042" "not a source"
@@ -502,12 +501,6 @@ impl Problem {
 
     pub(crate) fn bad_cells(place: Place, label: &str, help: &str) -> Problem {
         Problem::new(&BAD_CELLS, place, "cells out of place".to_owned(), label).help(help)
-    }
-
-    pub(crate) fn shared_counter(by: &str, place: Place) -> Problem {
-        let message = format!("quotas chosen by {} share a counter and have different windows", quoted(by));
-        Problem::new(&SHARED_COUNTER, place, message, "the shorter window would forget what the longer one counted")
-            .help(format!("add {} to `per`, write all with one window, or make a limit of each", quoted(by)))
     }
 
     pub(crate) fn too_many_charges(limit: Place, operation: &str, found: usize, most: usize) -> Problem {

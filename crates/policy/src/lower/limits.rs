@@ -56,9 +56,6 @@ impl<'f> Lowering<'f> {
             unless: self.conditions(&limit.unless),
             exempt_created_before: limit.created_before,
         };
-        if counting.is_known {
-            self.check_sharing(limit, &draft);
-        }
         mode.map(|_| draft)
     }
 

@@ -2,6 +2,7 @@
 
 mod lines;
 mod mutated;
+mod random;
 mod report;
 mod world;
 

@@ -25,17 +25,16 @@ mod wire;
 
 use std::fmt;
 use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tidegate_limiter::Clock;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
 
 use self::stage::{Stage, StageReader, Stages};
 use self::upstream::Upstream;
+use crate::accept::Entrance;
 use crate::assemble::Engine;
 
 pub use self::options::{Bounds, GatewayOptions, Timeouts};
@@ -43,16 +42,13 @@ pub use self::options::{Bounds, GatewayOptions, Timeouts};
 /// The unit in which room for bodies that are held in memory is given out.
 const HELD_BLOCK_BYTES: usize = 1024;
 
-/// Pauses between tries to accept when the process is out of descriptors, shortest and longest (P9).
-const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-
 /// How long connections have to end after they were cut off.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 #[derive(Debug)]
-struct Gateway {
-    engine: Arc<Engine>,
+struct Gateway<C> {
+    engine: Arc<Engine<C>>,
     options: GatewayOptions,
     /// `None` for the built-in one.
     upstream: Option<Upstream>,
@@ -66,19 +62,20 @@ struct Gateway {
 /// # Errors
 ///
 /// The upstream is not one that can be forwarded to. Once it serves, nothing that a client or the upstream does ends it.
-pub async fn serve(
+pub async fn serve<C: Clock + fmt::Debug + Send + Sync + 'static>(
     listener: TcpListener,
-    engine: Arc<Engine>,
+    engine: Arc<Engine<C>>,
     options: GatewayOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), GatewayError> {
     let upstream = options.upstream.as_ref().map(|uri| Upstream::new(uri, &options)).transpose()?;
     let held = Semaphore::new(options.bounds.held_body_bytes.div_ceil(HELD_BLOCK_BYTES).min(Semaphore::MAX_PERMITS));
     let drain = options.timeouts.drain;
+    let entrance = Entrance::new(listener, options.bounds.connections);
     let gateway = Arc::new(Gateway { engine, options, upstream, held });
     let (stages, stage) = Stages::new();
     tokio::select! {
-        () = accept(listener, gateway, stage) => {}
+        () = accept(entrance, gateway, stage) => {}
         () = shutdown => {}
     }
     if !stages.announce(Stage::Drain, drain).await {
@@ -88,42 +85,16 @@ pub async fn serve(
     Ok(())
 }
 
-/// Accepts connections, as many at a time as there may be, for ever.
-async fn accept(listener: TcpListener, gateway: Arc<Gateway>, stage: StageReader) {
-    let connections = gateway.options.bounds.connections.clamp(1, Semaphore::MAX_PERMITS);
-    let room = Arc::new(Semaphore::new(connections));
+/// Serves connections for ever, as many at a time as there may be.
+async fn accept<C: Clock + fmt::Debug + Send + Sync + 'static>(
+    entrance: Entrance,
+    gateway: Arc<Gateway<C>>,
+    stage: StageReader,
+) {
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let (socket, address) = next(&listener).await;
-        let (gateway, stage) = (Arc::clone(&gateway), stage.clone());
-        tokio::spawn(async move {
-            let _ = socket.set_nodelay(true);
-            connection::serve(socket, address, gateway, stage).await;
-            drop(place);
-        });
+        let (socket, address, place) = entrance.next().await;
+        tokio::spawn(connection::serve(socket, address, place, Arc::clone(&gateway), stage.clone()));
     }
-}
-
-/// The next connection. Out of descriptors, it waits longer and longer for some to come free (P9).
-async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let mut pause = ACCEPT_PAUSE.0;
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_of_connection(&error) => {}
-            Err(error) => {
-                tracing::debug!(%error, "cannot accept a connection now");
-                sleep(pause).await;
-                pause = (pause * 2).min(ACCEPT_PAUSE.1);
-            }
-        }
-    }
-}
-
-/// Whether an error in accepting concerns one connection alone.
-fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 /// Why a gateway cannot serve.

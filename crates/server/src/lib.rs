@@ -1,5 +1,6 @@
 //! What listens: the gateway before an upstream, and the HTTP API that answers decisions.
 
+mod accept;
 pub mod assemble;
 pub mod gateway;
 pub mod http;

@@ -228,10 +228,11 @@ impl Body for Download {
             Source::Local(body) => body.take().map(|bytes| Ok(Frame::data(bytes))),
             Source::Upstream(arrival) => ready!(arrival.poll_frame(context)),
         };
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            download.hold.meter(data);
+        match &frame {
+            Some(Ok(frame)) => frame.data_ref().into_iter().for_each(|data| download.hold.meter(data)),
+            // No more will be learned from an upstream that broke off.
+            Some(Err(_)) => download.hold = Hold::nothing(),
+            None => {}
         }
         Poll::Ready(frame)
     }
@@ -258,7 +259,7 @@ impl Drop for Download {
         if let Source::Upstream(arrival) = source
             && !arrival.is_over()
         {
-            std::mem::replace(&mut self.hold, Hold::nothing()).meter_rest(*arrival);
+            std::mem::replace(&mut self.hold, Hold::nothing()).meter_rest(*arrival, self.under_way.take());
         }
     }
 }

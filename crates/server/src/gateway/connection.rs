@@ -1,26 +1,32 @@
 //! One client connection, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::fmt::Debug;
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tidegate_limiter::Clock;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::Gateway;
+use super::body::Download;
 use super::exchange::{Client, Version};
 use super::guard::{self, Guard};
 use super::stage::{Stage, StageReader};
 use super::wire::Wire;
+use crate::accept::Place;
 
 /// What an HTTP/2 connection begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -42,18 +48,29 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is buffered of one HTTP/2 answer that its client does not take in.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 
-/// Serves a connection until it ends.
-pub(super) async fn serve(mut socket: TcpStream, address: SocketAddr, gateway: Arc<Gateway>, mut stage: StageReader) {
+/// Serves a connection until it ends. `place` is taken for as long as anything of it is left: a tunnel, or the rest of
+/// an answer that is read for its costs.
+pub(super) async fn serve<C: Clock + Debug + Send + Sync + 'static>(
+    mut socket: TcpStream,
+    address: SocketAddr,
+    place: Place,
+    gateway: Arc<Gateway<C>>,
+    mut stage: StageReader,
+) {
     let handshake = timeout(gateway.options.timeouts.handshake, recognise(&mut socket));
     let recognised = tokio::select! {
         recognised = handshake => recognised,
         () = stage.reached(Stage::Drain) => return,
     };
-    let ended = match recognised {
-        Ok(Ok(Some((Version::Http1, begun)))) => http1(socket, begun, address, gateway, stage).await,
-        Ok(Ok(Some((Version::Http2, begun)))) => http2(socket, begun, address, gateway, stage).await,
-        Ok(Ok(None)) | Err(_) => Ok(()),
+    let (version, begun) = match recognised {
+        Ok(Ok(Some(recognised))) => recognised,
+        Ok(Ok(None)) | Err(_) => return,
         Ok(Err(error)) => return tracing::debug!(%error, %address, "connection ended before its first request"),
+    };
+    let client = Client { gateway, wire: Arc::new(Wire::at(place)), address, version, stage };
+    let ended = match version {
+        Version::Http1 => http1(socket, begun, client).await,
+        Version::Http2 => http2(socket, begun, client).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, %address, "connection ended");
@@ -77,45 +94,32 @@ async fn recognise(socket: &mut TcpStream) -> io::Result<Option<(Version, BytesM
     }
 }
 
-async fn http1(
+async fn http1<C: Clock + Debug + Send + Sync + 'static>(
     socket: TcpStream,
     begun: BytesMut,
-    address: SocketAddr,
-    gateway: Arc<Gateway>,
-    mut stage: StageReader,
+    client: Client<C>,
 ) -> hyper::Result<()> {
-    let wire = Arc::<Wire>::default();
-    let guard = Guard::http1(socket, begun, Arc::clone(&wire), gateway.options.timeouts);
-    let client = Arc::new(Client { gateway, wire, address, version: Version::Http1, stage: stage.clone() });
-    let service = service_fn(move |request: Request<Incoming>| {
-        let client = Arc::clone(&client);
-        async move { Ok::<_, Infallible>(client.answer(request).await) }
-    });
+    let guard = Guard::http1(socket, begun, Arc::clone(&client.wire), client.gateway.options.timeouts);
+    let stage = client.stage.clone();
     // Heads are timed by the guard, which also knows a client that waits for us from one that we wait for.
     let mut builder = http1::Builder::new();
     builder.header_read_timeout(None).pipeline_flush(true);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(guard), service).with_upgrades());
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = stage.reached(Stage::Drain) => connection.as_mut().graceful_shutdown(),
-    }
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stage.reached(Stage::Cut) => Ok(()),
-    }
+    let client = Arc::new(client);
+    let service = service_fn(move |request| answer(Arc::clone(&client), request));
+    let connection = builder.serve_connection(TokioIo::new(guard), service).with_upgrades();
+    let drain = |connection: Pin<&mut http1::UpgradeableConnection<_, _>>| connection.graceful_shutdown();
+    to_its_end(connection, drain, pending(), stage).await
 }
 
-async fn http2(
+async fn http2<C: Clock + Debug + Send + Sync + 'static>(
     socket: TcpStream,
     begun: BytesMut,
-    address: SocketAddr,
-    gateway: Arc<Gateway>,
-    mut stage: StageReader,
+    client: Client<C>,
 ) -> hyper::Result<()> {
-    let wire = Arc::<Wire>::default();
-    let options = &gateway.options;
-    let idle = options.timeouts.idle;
+    let options = &client.gateway.options;
+    let (wire, idle) = (Arc::clone(&client.wire), options.timeouts.idle);
     let guard = Guard::opaque(socket, begun, Arc::clone(&wire), options.timeouts);
+    let stage = client.stage.clone();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -128,19 +132,35 @@ async fn http2(
         .max_send_buf_size(MAX_SEND_BUFFER)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_WITHIN);
-    let version = Version::Http2;
-    let client = Arc::new(Client { gateway, wire: Arc::clone(&wire), address, version, stage: stage.clone() });
-    let service = service_fn(move |request: Request<Incoming>| {
-        let client = Arc::clone(&client);
-        async move { Ok::<_, Infallible>(client.answer(request).await) }
-    });
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(guard), service));
+    let client = Arc::new(client);
+    let service = service_fn(move |request| answer(Arc::clone(&client), request));
+    let connection = builder.serve_connection(TokioIo::new(guard), service);
+    let drain = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
+    to_its_end(connection, drain, disuse(&wire, idle), stage).await
+}
+
+async fn answer<C: Clock + Debug + Send + Sync + 'static>(
+    client: Arc<Client<C>>,
+    request: Request<Incoming>,
+) -> Result<Response<Download>, Infallible> {
+    Ok(client.answer(request).await)
+}
+
+/// Drives a connection until it ends by itself. It is told to `drain` with the gateway, or when it is `unused`, and cut
+/// with the gateway.
+async fn to_its_end<F: Future<Output = hyper::Result<()>>>(
+    connection: F,
+    drain: impl FnOnce(Pin<&mut F>),
+    unused: impl Future<Output = ()>,
+    mut stage: StageReader,
+) -> hyper::Result<()> {
+    let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = stage.reached(Stage::Drain) => {}
-        () = disuse(&wire, idle) => {}
+        () = unused => {}
     }
-    connection.as_mut().graceful_shutdown();
+    drain(connection.as_mut());
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = stage.reached(Stage::Cut) => Ok(()),

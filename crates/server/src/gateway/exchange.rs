@@ -1,5 +1,6 @@
 //! One request: understood, decided, and answered: by the upstream if it is admitted, else here.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -38,10 +39,13 @@ pub(super) enum Version {
     Http2,
 }
 
+/// What a client is told that resets streams faster than their answers can be read for their costs.
+const FLOODED: Fault = Fault::new(503, "connection", "too many answers to requests that were given up are still read");
+
 /// A client, for as long as its connection lasts.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) gateway: Arc<Gateway>,
+pub(super) struct Client<C> {
+    pub(super) gateway: Arc<Gateway<C>>,
     pub(super) wire: Arc<Wire>,
     pub(super) address: SocketAddr,
     pub(super) version: Version,
@@ -71,7 +75,7 @@ struct Pass<'g> {
     gathered: Option<(Bytes, SemaphorePermit<'g>)>,
 }
 
-impl Client {
+impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
     /// Answers a request.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Download> {
         let under_way = UnderWay::on(&self.wire);
@@ -81,6 +85,7 @@ impl Client {
                 respond::close(&mut response);
                 response
             }
+            Call::Request if self.is_flooded() => self.dismiss(request, respond::faulty(&FLOODED)),
             Call::Request => self.exchange(request, false).await,
             Call::Upgrade => {
                 let response = self.exchange(request, true).await;
@@ -93,11 +98,19 @@ impl Client {
         response.map(|body| body.keeping(under_way))
     }
 
+    /// Whether more is under way than the connection can have streams. An answer that is read on for its costs after its
+    /// stream was reset is under way and no stream. Twice as many, as a stream ends for the client before it does here.
+    fn is_flooded(&self) -> bool {
+        self.wire.under_way() as u64 > 2 * u64::from(self.gateway.options.bounds.streams.max(1))
+    }
+
     async fn exchange(&self, mut request: Request<Incoming>, asks_to_upgrade: bool) -> Response<Download> {
         match self.rule(&mut request).await {
             Ok(Ruling::Forward(pass)) => match self.forward(request, pass, asks_to_upgrade).await {
                 Ok(response) => response,
                 Err(fault) => {
+                    // The guard knows better what was wrong with a body that it broke off.
+                    let fault = self.wire.broken().cloned().unwrap_or(fault);
                     tracing::debug!(%fault, "not answered by the upstream");
                     self.failed(&fault)
                 }
@@ -119,8 +132,7 @@ impl Client {
             false => None,
         };
         let body = gathered.as_ref().map(|(body, _)| &**body);
-        let host = host::canonical_host(&authority);
-        let asked = Asked { host: Some(&host), headers: request.headers(), body };
+        let asked = Asked { host: Some(&authority), headers: request.headers(), body };
         let (fields, hold) = self.decide(&route, &asked)?;
         Ok(match hold {
             Some(hold) => Ruling::Forward(Pass { route, authority, fields, hold, gathered }),
@@ -231,8 +243,7 @@ impl Client {
         if client.is_some() {
             ask_to_upgrade(&mut parts.headers);
         }
-        let sent = upstream.send(Request::from_parts(parts, upload), &progress).await;
-        let (mut response, lease) = sent.map_err(|fault| self.wire.broken().cloned().unwrap_or(fault))?;
+        let (mut response, lease) = upstream.send(Request::from_parts(parts, upload), &progress).await?;
         fields::towards_client(response.headers_mut());
         respond::add(&pass.fields, response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -1,13 +1,16 @@
 //! What an admitted request holds until it is over: concurrency, and costs that only its answer states.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_limiter::Receipt;
+use tidegate_core::UnitId;
+use tidegate_limiter::{Clock, Receipt};
 use tidegate_policy::ResponseMeter;
 use tokio::time::timeout;
 
 use super::body::Arrival;
+use super::wire::UnderWay;
 use crate::assemble::Engine;
 
 /// How long an answer is read on after the client has left, only to learn its costs. A chat model's answer takes less.
@@ -20,9 +23,25 @@ pub(super) struct Hold(Option<Held>);
 
 #[derive(Debug)]
 struct Held {
-    engine: Arc<Engine>,
+    lender: Arc<dyn Lender>,
     receipt: Receipt,
     meter: Option<ResponseMeter>,
+}
+
+/// To whom what is held goes back: an engine, on whatever clock.
+trait Lender: Debug + Send + Sync {
+    fn settle(&self, receipt: Receipt, costs: &[(UnitId, u64)]);
+    fn release(&self, receipt: Receipt);
+}
+
+impl<C: Clock + Debug + Send + Sync> Lender for Engine<C> {
+    fn settle(&self, receipt: Receipt, costs: &[(UnitId, u64)]) {
+        self.limiter.settle(receipt, costs);
+    }
+
+    fn release(&self, receipt: Receipt) {
+        self.limiter.release(receipt);
+    }
 }
 
 impl Hold {
@@ -32,11 +51,15 @@ impl Hold {
     }
 
     /// Holds what a receipt holds.
-    pub(super) fn new(engine: &Arc<Engine>, receipt: Receipt) -> Hold {
+    pub(super) fn new<C>(engine: &Arc<Engine<C>>, receipt: Receipt) -> Hold
+    where
+        C: Clock + Debug + Send + Sync + 'static,
+    {
         if receipt.is_empty() {
             return Hold::nothing();
         }
-        Hold(Some(Held { engine: Arc::clone(engine), receipt, meter: None }))
+        let lender: Arc<dyn Lender> = Arc::clone(engine) as _;
+        Hold(Some(Held { lender, receipt, meter: None }))
     }
 
     /// Looks for costs in an answer with these headers.
@@ -54,8 +77,9 @@ impl Hold {
     }
 
     /// Reads an answer to its end whose client has left, if its costs are still to be learned. A caller could otherwise
-    /// avoid them by leaving just before they are stated.
-    pub(super) fn meter_rest(mut self, mut arrival: Arrival) {
+    /// avoid them by leaving just before they are stated. The request is under way until then, so that leaving makes no
+    /// room for more of them.
+    pub(super) fn meter_rest(mut self, mut arrival: Arrival, under_way: Option<UnderWay>) {
         if self.0.as_ref().is_none_or(|held| held.meter.is_none()) {
             return;
         }
@@ -71,22 +95,23 @@ impl Hold {
             if timeout(MAX_METERING, rest).await.is_err() {
                 tracing::debug!("gave up on an answer's costs");
             }
+            drop((self, arrival, under_way));
         });
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let Some(Held { engine, receipt, meter }) = self.0.take() else { return };
+        let Some(Held { lender, receipt, meter }) = self.0.take() else { return };
         match meter {
             Some(mut meter) => {
                 let costs = meter.finish().unwrap_or_default();
                 if let Some(problem) = meter.problem() {
                     tracing::debug!(?problem, "an answer's costs could not be read");
                 }
-                engine.limiter.settle(receipt, &costs);
+                lender.settle(receipt, &costs);
             }
-            None => engine.limiter.release(receipt),
+            None => lender.release(receipt),
         }
     }
 }

@@ -15,16 +15,11 @@ pub(super) fn is_authority(authority: &str) -> bool {
     authority.len() <= MAX_AUTHORITY_BYTES && port_is_right && is_host(host)
 }
 
-/// The host without its port, in lower case and without the dot of the root: what attributes are taken from.
-pub(super) fn canonical_host(authority: &str) -> String {
-    let (host, _) = split(authority);
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
-}
-
 /// Host and port in the one spelling that makes them comparable; port 80 is left out.
 pub(super) fn canonical_authority(authority: &str) -> String {
-    let mut canonical = canonical_host(authority);
-    if let Some(port) = split(authority).1.and_then(|port| port.parse::<u16>().ok()).filter(|port| *port != 80) {
+    let (host, port) = split(authority);
+    let mut canonical = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()).filter(|port| *port != 80) {
         canonical.push(':');
         canonical.push_str(&port.to_string());
     }

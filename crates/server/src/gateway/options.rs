@@ -67,7 +67,8 @@ impl Default for Timeouts {
 /// Heads have fixed bounds beside these: a target of 16 KiB, 100 header lines, 64 KiB in all.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Connections at a time; further ones wait to be accepted. 4,096.
+    /// Connections at a time; further ones wait to be accepted. A tunnel is one, and so is a connection whose client has
+    /// left while its answer is read on for its costs. 4,096.
     pub connections: usize,
     /// Requests at a time on one HTTP/2 connection. 128.
     pub streams: u32,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use super::fault::Fault;
+use crate::accept::Place;
 
 /// The state of one connection that both its guard and its service need.
 ///
@@ -22,6 +23,8 @@ pub(super) struct Wire {
     /// The place in the count of the request that asked to upgrade, plus one; zero if none did.
     asking: AtomicU64,
     upgrade: Mutex<Upgrade>,
+    /// Taken as long as anything of the connection is left.
+    _place: Place,
 }
 
 /// How far a request to go on in another protocol has come.
@@ -54,6 +57,11 @@ pub(super) enum Call {
 }
 
 impl Wire {
+    /// The state of a connection that takes `place`.
+    pub(super) fn at(place: Place) -> Wire {
+        Wire { _place: place, ..Wire::default() }
+    }
+
     /// Notes that a request was let pass.
     pub(super) fn pass(&self) {
         self.passed.fetch_add(1, Ordering::Relaxed);
@@ -94,6 +102,11 @@ impl Wire {
     pub(super) fn is_busy(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) > 0
             || self.passed.load(Ordering::Relaxed) > self.called.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     /// Notes that the request that was passed last asks to go on in another protocol.

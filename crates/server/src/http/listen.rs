@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,13 +17,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tidegate_limiter::Clock;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
 use super::host;
 use super::respond::Problem;
 use super::routes::{Desk, router};
 use crate::Engine;
+use crate::accept::{Entrance, Place};
 use crate::metrics::{Metrics, Surface};
 
 /// Every maximum of the control port, each with its reason.
@@ -68,48 +67,30 @@ pub async fn serve<C: Clock + Debug + Send + Sync + 'static>(
     let desk = Arc::new(Desk { engine: Arc::clone(&engine), is_draining: AtomicBool::new(false) });
     let router = router(Arc::clone(&desk));
     let open = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(bounds::MAX_CONNECTIONS));
+    let entrance = Entrance::new(listener, bounds::MAX_CONNECTIONS);
     tokio::pin!(shutdown);
     loop {
-        let (connection, place) = tokio::select! {
+        let (connection, _, place) = tokio::select! {
             () = &mut shutdown => break,
-            next = accept(&listener, &places) => next,
+            next = entrance.next() => next,
         };
         let service = Answerer { router: router.clone(), engine: Arc::clone(&engine), bound };
         attend(connection, place, service, &open);
     }
     desk.is_draining.store(true, Ordering::Relaxed);
-    drop(listener);
+    drop(entrance);
     if tokio::time::timeout(bounds::DRAIN_DEADLINE, open.shutdown()).await.is_err() {
         tracing::warn!("control port: requests were cut off at the end of the drain");
     }
     Ok(())
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed, so there is always a permit.
-    let place = Arc::clone(places).acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((connection, _)) => return (connection, place),
-            Err(error) => {
-                // Mostly too many open files: others have to end first.
-                tracing::warn!(%error, "control port: cannot take a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
 fn attend<C: Clock + Send + Sync + 'static>(
     connection: TcpStream,
-    place: Option<OwnedSemaphorePermit>,
+    place: Place,
     answerer: Answerer<C>,
     open: &GracefulShutdown,
 ) {
-    // A decision is one small answer: waiting to fill a packet would only delay it.
-    let _ = connection.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Who has said all there is to say still waits for the answer.

@@ -1,9 +1,9 @@
 //! Costs that only the answer states, and what is held until it is over (P14, I5).
 
-use super::stand::{Client, Gate, Recorder, soon};
+use super::stand::{Client, Gate, Recorder, soon, waits_for};
 use tokio::net::TcpListener;
 
-const CHAT: &str = r#"
+pub(super) const CHAT: &str = r#"
 name = "chat"
 [operations]
 chat = { routes = ["POST /chat"] }
@@ -56,7 +56,8 @@ const EVENTS: [&str; 3] = [
     "data: [DONE]\n\n",
 ];
 
-const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(super) const STREAM: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 fn chunk(data: &str) -> String {
     format!("{:X}\r\n{data}\r\n", data.len())
@@ -99,6 +100,36 @@ async fn a_client_that_leaves_before_the_costs_are_stated_is_charged_all_the_sam
     upstream.send("0\r\n\r\n").await;
     gate.until(|gate| tokens(gate) == 877).await;
     gate.until(|gate| gate.remaining_of("slow", "slow") == 3).await;
+}
+
+/// Whoever leaves while costs are still read has made no room for others: else leaving would open any number of
+/// connections to the upstream (I49).
+#[tokio::test]
+async fn an_answer_that_is_read_for_its_costs_keeps_its_connections_place() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let gate = Gate::open_with(CHAT, Some(address), |options| options.bounds.connections = 1).await;
+    let mut client = gate.client().await;
+    client.send(POST).await;
+    let mut upstream = Client::of(soon(listener.accept()).await.unwrap().0);
+    upstream.head().await;
+    upstream.send(STREAM).await;
+    client.head().await;
+    drop(client);
+    let mut second = gate.client().await;
+    second.send("BAD\r\n\r\n").await;
+    waits_for(second.answer(), async {
+        // More than all buffers on the way hold: the gateway reads it.
+        let event = chunk(&format!(": {}\n\n", "c".repeat(1000)));
+        for _ in 0..20_000 {
+            upstream.send(&event).await;
+        }
+    })
+    .await;
+    upstream.send(chunk(EVENTS[1])).await;
+    upstream.send("0\r\n\r\n").await;
+    assert_eq!(second.answer().await.status, 400);
+    assert_eq!(tokens(&gate), 877);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::costs::{CHAT, STREAM};
 use super::stand::{Client, GENEROUS, Gate, Recorder, soon};
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -142,6 +143,32 @@ async fn a_stream_that_is_reset_frees_what_it_holds() {
     gate.until(|gate| gate.remaining("held") == 4).await;
     waiting.abort();
     gate.until(|gate| gate.remaining("held") == 5).await;
+}
+
+/// A stream that is reset makes room for another at once, but the answer behind it is read on for its costs: what is
+/// read so has a bound for each connection (I49).
+#[tokio::test]
+async fn streams_that_are_reset_pile_up_no_answers() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let gate = Gate::open_with(CHAT, Some(address), |options| options.bounds.streams = 1).await;
+    let (mut sender, _connection) = connect(&gate).await;
+    let mut upstreams = Vec::new();
+    for _ in 0..2 {
+        let asked = tokio::spawn(sender.send_request(request("POST", "http://a/chat", "{}")));
+        let mut upstream = Client::of(soon(listener.accept()).await.unwrap().0);
+        upstream.head().await;
+        upstream.send(STREAM).await;
+        drop(soon(asked).await.unwrap().unwrap());
+        upstreams.push(upstream);
+    }
+    assert_eq!(send(&mut sender, request("POST", "http://a/chat", "{}")).await.status(), 503);
+    upstreams.remove(0).send("0\r\n\r\n").await;
+    gate.until(|gate| gate.remaining_of("slow", "slow") == 2).await;
+    let asked = tokio::spawn(sender.send_request(request("POST", "http://a/chat", "{}")));
+    let mut upstream = Client::of(soon(listener.accept()).await.unwrap().0);
+    upstream.head().await;
+    asked.abort();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test's own hands fails the test")]
 
-mod stand;
+pub(crate) mod stand;
 
 mod bodies;
 mod costs;

@@ -1,5 +1,6 @@
 //! What the tests stand on: a gateway before a recording upstream, and clients that speak raw bytes.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use http::Uri;
 use tidegate_core::{Demand, Purpose};
 use tidegate_dialect::Dialect;
-use tidegate_limiter::MemoryOptions;
+use tidegate_limiter::{Clock, MemoryOptions, SystemClock};
 use tidegate_policy::{Lowered, Source, lower};
 use tidegate_server::gateway::{self, GatewayError, GatewayOptions};
 use tidegate_server::{Api, Engine, vendors};
@@ -35,10 +36,54 @@ pub(crate) async fn soon<T>(event: impl Future<Output = T>) -> T {
     timeout(PATIENCE, event).await.expect("the event comes in time")
 }
 
+/// Time that stands still but while it is said to pass, so that no test waits and none is hurried by a slow machine.
+pub(crate) struct Time {
+    /// A runtime passes paused time of itself once it is idle, unless a blocking task runs; one runs until this is
+    /// dropped.
+    _held: std::sync::mpsc::Sender<()>,
+}
+
+impl Time {
+    /// Stops time for the runtime of the test.
+    pub(crate) fn stopped() -> Time {
+        tokio::time::pause();
+        let (held, released) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || released.recv());
+        Time { _held: held }
+    }
+
+    /// Lets time pass, a millisecond at a time, until an event comes. In each the runtime looks at its sockets at least
+    /// once, which it does at every 61st turn.
+    pub(crate) async fn passes_until<T>(&self, event: impl Future<Output = T>) -> T {
+        let pass = async {
+            loop {
+                tokio::time::advance(Duration::from_millis(1)).await;
+                for _ in 0..61 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            event = event => event,
+            () = pass => unreachable!("it passes for ever"),
+        }
+    }
+}
+
+/// Does something that takes many turns of the runtime, and sees that `event` does not come as long as it is done.
+pub(crate) async fn waits_for<T>(event: impl Future, done: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        _ = event => panic!("it should have waited"),
+        done = done => done,
+    }
+}
+
 /// A gateway under test.
-pub(crate) struct Gate {
+pub(crate) struct Gate<C = SystemClock> {
     pub(crate) address: SocketAddr,
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine<C>>,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) ended: JoinHandle<Result<(), GatewayError>>,
 }
@@ -58,13 +103,15 @@ impl Gate {
         let engine = Arc::new(Engine::new(Arc::new(api(policy)), MemoryOptions { max_counters: 10_000 }));
         Gate::open_engine(engine, upstream, tweak).await
     }
+}
 
+impl<C: Clock + Debug + Send + Sync + 'static> Gate<C> {
     /// A gateway of an engine that is there already.
     pub(crate) async fn open_engine(
-        engine: Arc<Engine>,
+        engine: Arc<Engine<C>>,
         upstream: Option<SocketAddr>,
         tweak: impl FnOnce(&mut GatewayOptions),
-    ) -> Gate {
+    ) -> Gate<C> {
         let upstream = upstream.map(|address| Uri::try_from(format!("http://{address}")).unwrap());
         let mut options = GatewayOptions { upstream, ..GatewayOptions::default() };
         tweak(&mut options);
@@ -98,7 +145,7 @@ impl Gate {
     }
 
     /// Waits for what an event in another task brings about.
-    pub(crate) async fn until(&self, holds: impl Fn(&Gate) -> bool) {
+    pub(crate) async fn until(&self, holds: impl Fn(&Gate<C>) -> bool) {
         soon(async {
             while !holds(self) {
                 tokio::task::yield_now().await;

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::stand::{Client, Gate, Recorder, soon};
+use super::stand::{Client, Gate, Recorder, soon, waits_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -81,6 +81,27 @@ async fn a_tunnel_carries_bytes_both_ways_and_holds_a_permit_until_it_closes() {
         drop(second);
         until_remaining(&gate, 2).await;
     }
+}
+
+/// A tunnel takes a place among the connections for as long as it is open (I49).
+#[tokio::test]
+async fn a_tunnel_is_one_of_the_connections_there_may_be() {
+    let (listener, address) = listen().await;
+    let gate = Gate::open_with(SOCKETS, Some(address), |options| options.bounds.connections = 1).await;
+    let (mut client, mut upstream) = open(&gate, &listener).await;
+    let mut second = gate.client().await;
+    second.send("BAD\r\n\r\n").await;
+    waits_for(second.answer(), async {
+        for _ in 0..100 {
+            client.send("ping").await;
+            assert_eq!(upstream.bytes(4).await, b"ping");
+            upstream.send("pong").await;
+            assert_eq!(client.bytes(4).await, b"pong");
+        }
+    })
+    .await;
+    drop(client);
+    assert_eq!(second.answer().await.status, 400);
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::stand::{Client, GENEROUS, Gate, Recorder, soon};
+use super::stand::{Client, GENEROUS, Gate, Recorder, Time, soon, waits_for};
 use tokio::net::{TcpListener, TcpStream};
 
+/// What is waited for here, in time that stands still otherwise.
 const SHORT: Duration = Duration::from_millis(50);
 
 #[tokio::test]
@@ -36,6 +37,7 @@ async fn shutdown_finishes_what_is_under_way_and_closes_the_rest() {
 
 #[tokio::test]
 async fn shutdown_waits_only_so_long() {
+    let time = Time::stopped();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = Some(listener.local_addr().unwrap());
     let gate = Gate::open_with(GENEROUS, upstream, |options| options.timeouts.drain = SHORT).await;
@@ -44,13 +46,14 @@ async fn shutdown_waits_only_so_long() {
     let mut upstream = Client::of(soon(listener.accept()).await.unwrap().0);
     upstream.head().await;
     gate.stop.send(()).unwrap();
-    soon(gate.ended).await.unwrap().unwrap();
+    time.passes_until(gate.ended).await.unwrap().unwrap();
     assert!(client.is_over().await);
     assert!(upstream.is_over().await);
 }
 
 #[tokio::test]
 async fn slow_clients_are_not_waited_for() {
+    let time = Time::stopped();
     let upstream = Recorder::start().await;
     let gate = Gate::open_with(GENEROUS, Some(upstream.address), |options| {
         options.timeouts.handshake = SHORT;
@@ -61,48 +64,50 @@ async fn slow_clients_are_not_waited_for() {
     .await;
     // Not a word; half a head; no second request; half a body, announced or in chunks; half a preface.
     let mut silent = gate.client().await;
-    assert!(silent.is_over().await);
+    assert!(time.passes_until(silent.is_over()).await);
     let mut client = gate.client().await;
     client.send("GET /x HT").await;
-    assert_eq!(client.answer().await.status, 408);
-    assert!(client.is_over().await);
+    assert_eq!(time.passes_until(client.answer()).await.status, 408);
+    assert!(time.passes_until(client.is_over()).await);
     let mut client = gate.client().await;
     client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.answer().await.status, 200);
-    assert!(client.is_over().await);
+    assert!(time.passes_until(client.is_over()).await);
     for start in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"] {
         let mut client = gate.client().await;
         client.send(format!("POST /x HTTP/1.1\r\nHost: a\r\n{start}")).await;
-        assert_eq!(client.answer().await.status, 408);
-        assert!(client.is_over().await);
+        assert_eq!(time.passes_until(client.answer()).await.status, 408);
+        assert!(time.passes_until(client.is_over()).await);
     }
     let mut client = gate.client().await;
     client.send("PRI * HTTP/2.0\r\n").await;
-    assert!(client.is_over().await);
+    assert!(time.passes_until(client.is_over()).await);
 }
 
 #[tokio::test]
 async fn a_head_that_drips_is_not_waited_for_either() {
+    let time = Time::stopped();
     let upstream = Recorder::start().await;
     let gate = Gate::open_with(GENEROUS, Some(upstream.address), |options| options.timeouts.head = 4 * SHORT).await;
     let mut client = gate.client().await;
+    let mut drips = 0;
     client.send("GET /x HTTP/1.1\r\nHost: a\r\nX: ").await;
-    let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    let answer = soon(async {
+    let drip = async {
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                answer = client.try_answer() => return answer,
-            }
             client.try_send("y").await;
+            match tokio::time::timeout(SHORT / 10, client.answer()).await {
+                Ok(answer) => return answer,
+                Err(_) => drips += 1,
+            }
         }
-    })
-    .await;
-    assert_eq!(answer.unwrap().status, 408);
+    };
+    assert_eq!(time.passes_until(drip).await.status, 408);
+    assert!(drips > 20, "{drips}");
 }
 
 #[tokio::test]
 async fn slow_upstreams_are_not_waited_for() {
+    let time = Time::stopped();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gate = Gate::open_with(GENEROUS, Some(listener.local_addr().unwrap()), |options| {
         options.timeouts.answer = SHORT;
@@ -112,7 +117,7 @@ async fn slow_upstreams_are_not_waited_for() {
     let mut client = gate.client().await;
     client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let (_silent, _) = soon(listener.accept()).await.unwrap();
-    let answer = client.answer().await;
+    let answer = time.passes_until(client.answer()).await;
     assert_eq!((answer.status, answer.json()["place"].as_str()), (504, Some("upstream")));
     client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut upstream = Client::of(soon(listener.accept()).await.unwrap().0);
@@ -120,12 +125,13 @@ async fn slow_upstreams_are_not_waited_for() {
     upstream.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst").await;
     client.head().await;
     assert_eq!(client.bytes(5).await, b"first");
-    assert!(client.is_over().await);
+    assert!(time.passes_until(client.is_over()).await);
     assert!(upstream.is_over().await);
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_not_waited_for() {
+    let time = Time::stopped();
     let policy = r#"
         name = "held"
         [[limit]]
@@ -145,7 +151,7 @@ async fn a_client_that_does_not_read_is_not_waited_for() {
     client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.head().await;
     assert_eq!(gate.remaining("held"), 0);
-    gate.until(|gate| gate.remaining("held") == 1).await;
+    time.passes_until(gate.until(|gate| gate.remaining("held") == 1)).await;
 }
 
 #[tokio::test]
@@ -161,8 +167,14 @@ async fn connections_beyond_the_bound_wait_for_room() {
     }
     let mut third = gate.client().await;
     third.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let mut byte = [0];
-    assert!(tokio::time::timeout(SHORT, third.socket.peek(&mut byte)).await.is_err());
+    let first = &mut clients[0];
+    waits_for(third.answer(), async {
+        for _ in 0..100 {
+            first.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!(first.answer().await.status, 200);
+        }
+    })
+    .await;
     clients.pop();
     assert_eq!(third.answer().await.status, 200);
 }

@@ -67,9 +67,7 @@ pub struct Request<'l> {
 /// An answer of the upstream as a trace tells it.
 #[derive(Debug)]
 pub struct Response {
-    /// Its status.
-    pub status: u16,
-    /// Its body, where it is JSON.
+    /// Its body, where it is JSON. Its status settles nothing.
     pub body: Option<serde_json::Value>,
 }
 

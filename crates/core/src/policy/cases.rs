@@ -61,7 +61,7 @@ impl<'p> Cases<'p> {
     fn note(&mut self, choices: &Choices<'p>, rule: Option<RuleId>) {
         let is_case = rule.is_some() || !choices.is_empty();
         if is_case && self.seen.insert((choices.clone(), rule)) {
-            let rule = rule.map(|id| &self.policy.rules.0[id.0 as usize]);
+            let rule = rule.map(|id| self.policy.rules.rule(id));
             self.found.push(Case { choices: choices.clone(), rule });
         }
     }

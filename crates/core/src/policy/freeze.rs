@@ -355,7 +355,7 @@ impl<'d> Freezer<'d> {
         bases.dedup();
         let mut rules = Vec::new();
         for base in bases {
-            let amount = self.rules.0[base.0 as usize].quota().amount;
+            let amount = self.rules.rule(base).quota().amount;
             let share = u128::from(amount) * u128::from(*numerator) / u128::from((*denominator).max(1));
             let share = u64::try_from(share).unwrap_or(u64::MAX).max(u64::from(amount > 0));
             rules.push((base, self.rule(limit, Quota::per(share, *window))?));

@@ -35,7 +35,7 @@ pub(crate) struct Candidate {
 pub(crate) struct Rules(pub(crate) Vec<Rule>);
 
 impl Rules {
-    fn rule(&self, id: RuleId) -> &Rule {
+    pub(crate) fn rule(&self, id: RuleId) -> &Rule {
         &self.0[id.0 as usize]
     }
 

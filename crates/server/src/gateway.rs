@@ -16,7 +16,6 @@ mod guard;
 mod hold;
 mod host;
 mod options;
-mod patience;
 mod respond;
 mod stage;
 mod tunnel;

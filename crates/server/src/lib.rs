@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod gateway;
 pub mod http;
 pub mod metrics;
+mod patience;
 pub mod vendors;
 
 pub use assemble::{Api, AssembleError, Engine};

@@ -12,9 +12,9 @@ use hyper::body::Incoming;
 
 use super::fault::Fault;
 use super::hold::Hold;
-use super::patience::Patience;
 use super::upstream::Lease;
 use super::wire::UnderWay;
+use crate::patience::Patience;
 
 /// A request's body on its way to the upstream.
 #[derive(Debug)]

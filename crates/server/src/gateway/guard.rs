@@ -22,8 +22,8 @@ use self::chunks::ChunkReader;
 use self::head::{Framing, HeadReader};
 use super::fault::Fault;
 use super::options::Timeouts;
-use super::patience::Patience;
 use super::wire::{Answer, Wire};
+use crate::patience::{Patience, Timed};
 
 pub(super) use self::head::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES};
 
@@ -37,7 +37,7 @@ const MAX_LINGER_BYTES: usize = 1024 * 1024;
 /// A client's connection, guarded.
 #[derive(Debug)]
 pub(super) struct Guard<S> {
-    socket: S,
+    socket: Timed<S>,
     wire: Arc<Wire>,
     timeouts: Timeouts,
     phase: Phase,
@@ -48,7 +48,6 @@ pub(super) struct Guard<S> {
     /// Whether the client has sent all it will.
     has_ended: bool,
     reading: Patience,
-    writing: Patience,
     lingered: Option<usize>,
 }
 
@@ -81,7 +80,7 @@ impl<S> Guard<S> {
     /// Keeps time on a connection of another protocol of which `begun` was already read.
     pub(super) fn opaque(socket: S, begun: BytesMut, wire: Arc<Wire>, timeouts: Timeouts) -> Guard<S> {
         Guard {
-            socket,
+            socket: Timed::new(socket, timeouts.write),
             wire,
             timeouts,
             phase: Phase::Opaque,
@@ -90,7 +89,6 @@ impl<S> Guard<S> {
             held: begun,
             has_ended: false,
             reading: Patience::default(),
-            writing: Patience::default(),
             lingered: None,
         }
     }
@@ -285,16 +283,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    /// Lets a write wait no longer than writes may.
-    fn timed<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.writing.renew();
-            return written;
-        }
-        ready!(self.writing.poll_end(self.timeouts.write, context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-
     /// Reads and throws away what a client still sends after the last answer, up to a bound.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; 4096];
@@ -319,9 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let guard = self.get_mut();
-        let written = Pin::new(&mut guard.socket).poll_write(context, bytes);
-        guard.timed(written, context)
+        Pin::new(&mut self.get_mut().socket).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -329,9 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let guard = self.get_mut();
-        let written = Pin::new(&mut guard.socket).poll_write_vectored(context, slices);
-        guard.timed(written, context)
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -11,7 +11,7 @@ use http::{HeaderMap, Uri};
 
 /// Whether a request that came to `bound` may be answered. One without a host, as no browser sends it, may.
 pub(super) fn is_ours(bound: SocketAddr, uri: &Uri, headers: &HeaderMap) -> bool {
-    if !bound.ip().is_loopback() {
+    if !bound.ip().to_canonical().is_loopback() {
         return true;
     }
     let mut hosts = headers.get_all(HOST).iter();
@@ -59,6 +59,7 @@ mod tests {
         for host in ["evil.example", "evil.example:8081", "localhost.evil.example", "10.0.0.1", "0.0.0.0", "", "::1:x"]
         {
             assert!(!is_answered("127.0.0.1:8081", host), "{host}");
+            assert!(!is_answered("[::ffff:127.0.0.1]:8081", host), "{host}");
         }
     }
 

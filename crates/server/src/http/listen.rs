@@ -25,6 +25,7 @@ use super::routes::{Desk, router};
 use crate::Engine;
 use crate::accept::{Entrance, Place};
 use crate::metrics::{Metrics, Surface};
+use crate::patience::Timed;
 
 /// Every maximum of the control port, each with its reason.
 pub mod bounds {
@@ -49,6 +50,8 @@ pub mod bounds {
     pub const HEAD_DEADLINE: Duration = Duration::from_secs(60);
     /// How long a request may take from its head to its answer; what takes long is its body.
     pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+    /// Until a client takes in what was written to it, that is, any of it.
+    pub const WRITE_DEADLINE: Duration = Duration::from_secs(60);
     /// How long open requests are waited for once the server drains.
     pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 }
@@ -99,7 +102,7 @@ fn attend<C: Clock + Send + Sync + 'static>(
         .max_buf_size(bounds::MAX_HEAD_BYTES)
         .max_headers(bounds::MAX_HEADERS)
         .serve_connection(
-            TokioIo::new(connection),
+            TokioIo::new(Timed::new(connection, bounds::WRITE_DEADLINE)),
             service_fn(move |request| {
                 let answerer = answerer.clone();
                 async move { Ok::<_, Infallible>(answerer.answer(request).await) }

@@ -112,7 +112,7 @@ pub struct Limits {
     pub version: u64,
     /// One entry for each counter, in the order of the policy's limits, then of the attributes' values.
     pub limits: Vec<LimitEntry>,
-    /// Whether that is all; false if more than a thousand counters match.
+    /// Whether that is all; false if more than a thousand counters match, or their entries have more than a mebibyte.
     pub complete: bool,
 }
 

@@ -1,9 +1,14 @@
-//! Many callers at once.
+//! Many callers at once, and one that holds the others up.
 
-use std::sync::Barrier;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 
-use super::desk::Desk;
+use tidegate_limiter::MemoryOptions;
+use tidegate_server::{Engine, http};
+
+use super::desk::{Desk, own_api};
+use crate::gateway::stand::{Client, Time};
 
 /// Exactly five of sixty-four are admitted, each time (I1, I6, I8).
 #[test]
@@ -33,4 +38,22 @@ fn sixty_four_callers_on_a_limit_of_five() {
     });
     let counts: Vec<u64> = admitted.iter().map(|count| count.load(Ordering::Relaxed)).collect();
     assert_eq!(counts, vec![5; ROUNDS]);
+}
+
+/// Whoever asks and does not read is not waited for (I49): the place is somebody else's after a minute.
+#[tokio::test]
+async fn a_caller_that_does_not_read_is_cut_off() {
+    let time = Time::stopped();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a port");
+    let engine = Arc::new(Engine::new(Arc::new(own_api()), MemoryOptions::default()));
+    let _control = tokio::spawn(http::serve(listener, engine, std::future::pending()));
+    let client = Client::of(tokio::net::TcpStream::connect(address).await.expect("it listens"));
+    let ask = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+    let until_it_ends = async {
+        while client.socket.try_write(&ask).map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true) {
+            tokio::task::yield_now().await;
+        }
+    };
+    time.passes_until(until_it_ends).await;
 }

@@ -53,13 +53,13 @@ fn parts(policy: &Policy) {
         demand.build()
     };
     let demand = build();
-    let charges = policy.resolve(&demand);
     let now = clock.now();
+    let charges = policy.resolve(&demand, now);
     let mut statuses = Statuses::new();
     limiter.store().charge(&charges, &mut statuses, now);
     measure("clock", || _ = black_box(clock.now()));
     measure("demand", || _ = black_box(build()));
-    measure("resolve", || _ = black_box(policy.resolve(black_box(&demand))));
+    measure("resolve", || _ = black_box(policy.resolve(black_box(&demand), now)));
     measure("store", || limiter.store().charge(black_box(&charges), black_box(&mut statuses), now));
     measure("decide", || _ = black_box(decide(black_box(charges), black_box(statuses), now)));
     measure("check", || _ = black_box(limiter.check(black_box(&demand))));

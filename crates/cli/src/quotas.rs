@@ -1,7 +1,7 @@
 //! A policy's limits in a table and in words: what each permits at worst.
 
 use serde::Serialize;
-use tidegate_core::{Algorithm, Case, Limit, LimitId, Per, Policy, Rule, Span};
+use tidegate_core::{Algorithm, Case, Choice, Limit, LimitId, Per, Policy, Rule, Span};
 
 use crate::output::{Seconds, grouped, span, table};
 
@@ -28,6 +28,9 @@ pub(crate) struct LimitSummary {
 struct QuotaSummary {
     /// The attributes that choose it; null stands for all other values.
     when: std::collections::BTreeMap<String, Option<String>>,
+    /// The age from which on it holds, of a quota that is chosen by age; null for the younger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_age_s: Option<Option<Seconds>>,
     /// None: without limit.
     amount: Option<u64>,
     burst: Option<u64>,
@@ -54,13 +57,21 @@ fn summary(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> LimitSummary {
 }
 
 fn quota_summary(policy: &Policy, limit: &Limit, case: &Case<'_>) -> QuotaSummary {
-    let name = |value: &(tidegate_core::AttributeId, Option<&str>)| {
-        (policy.attribute_name(value.0).to_owned(), value.1.map(str::to_owned))
+    let value = |choice: &Choice<'_>| match choice {
+        Choice::Value(attribute, value) => {
+            Some((policy.attribute_name(*attribute).to_owned(), value.map(str::to_owned)))
+        }
+        Choice::Age(_) => None,
+    };
+    let age = |choice: &Choice<'_>| match choice {
+        Choice::Age(from) => Some(from.map(Seconds::from)),
+        Choice::Value(..) => None,
     };
     let rule = case.rule;
     let window = rule.map(|rule| rule.quota().window).filter(|window| !window.is_zero());
     QuotaSummary {
-        when: case.choices.iter().map(name).collect(),
+        when: case.choices.iter().filter_map(value).collect(),
+        from_age_s: case.choices.iter().find_map(age),
         amount: rule.map(|rule| rule.quota().amount),
         burst: rule.map(|rule| rule.quota().burst),
         window_s: window.map(Seconds::from),
@@ -141,9 +152,11 @@ fn is_unlimited(cases: &[Case<'_>]) -> bool {
 
 fn case_text(policy: &Policy, case: &Case<'_>, unit: &str) -> String {
     let quota = case.rule.map_or_else(|| "unlimited".to_owned(), |rule| quota_text(rule, unit));
-    let choice = |choice: &(tidegate_core::AttributeId, Option<&str>)| match choice {
-        (_, Some(value)) => (*value).to_owned(),
-        (attribute, None) => format!("other {}s", policy.attribute_name(*attribute)),
+    let choice = |choice: &Choice<'_>| match choice {
+        Choice::Value(_, Some(value)) => (*value).to_owned(),
+        Choice::Value(attribute, None) => format!("other {}s", policy.attribute_name(*attribute)),
+        Choice::Age(Some(from)) => format!("from {} on", span(*from)),
+        Choice::Age(None) => "younger".to_owned(),
     };
     let choices: Vec<String> = case.choices.iter().map(choice).collect();
     if choices.is_empty() { quota } else { format!("{}: {quota}", choices.join(", ")) }

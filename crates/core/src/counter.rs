@@ -4,6 +4,7 @@
 //! state is as good as fresh**. A store forgets such a state freely, and knows no more about it. A state of zeros is
 //! fresh. `now` never runs backwards inside a counter: an earlier `now` counts as the newest that its state has seen.
 
+mod calendar;
 mod concurrency;
 mod fixed_window;
 mod sliding_window;
@@ -13,29 +14,50 @@ use std::fmt;
 
 use crate::{Span, Timestamp, bounds};
 
+pub use calendar::{Calendar, CalendarError};
+
 /// An amount per window, and how much of it may be used at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
     /// Units per window; zero blocks everything.
     pub amount: u64,
-    /// The window's length. Concurrency has none: its window is zero.
+    /// The window's length; of a calendar, that of its longest. Concurrency has none: its window is zero.
     pub window: Span,
     /// Most units at once of a token bucket; equal to `amount` for the other algorithms.
     pub burst: u64,
+    /// Where fixed windows begin.
+    pub align: Align,
 }
 
 impl Quota {
     /// `amount` units per `window`, all of them at once if need be.
     pub const fn per(amount: u64, window: Span) -> Quota {
-        Quota { amount, window, burst: amount }
+        Quota { amount, window, burst: amount, align: Align::Clock }
     }
+
+    /// `amount` units in each window of `calendar`.
+    pub fn in_each(amount: u64, calendar: Calendar) -> Quota {
+        Quota { align: Align::Calendar(calendar), ..Quota::per(amount, calendar.longest()) }
+    }
+}
+
+/// Where fixed windows begin. Other algorithms know only the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Align {
+    /// At multiples of their length since 1970-01-01T00:00:00 UTC.
+    #[default]
+    Clock,
+    /// With the first charge after the last window was over.
+    First,
+    /// Where a calendar says.
+    Calendar(Calendar),
 }
 
 /// The way a quota is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// At most the amount in each window aligned to 1970-01-01T00:00:00 UTC. Up to twice the amount in a window that
-    /// straddles two.
+    /// At most the amount in each window; [`Align`] says where these begin. Up to twice the amount in a span of that
+    /// length that straddles two.
     FixedWindow,
     /// At most the amount in any window whatever: the window has `cells` cells, and the oldest counts whole until it
     /// is wholly past.
@@ -118,6 +140,14 @@ impl Rule {
         if algorithm != Algorithm::TokenBucket && quota.burst != quota.amount {
             return Err(RuleError::BurstWithoutBucket);
         }
+        match quota.align {
+            Align::Clock => {}
+            _ if algorithm != Algorithm::FixedWindow => return Err(RuleError::AlignWithoutFixedWindow),
+            Align::Calendar(calendar) if calendar.longest() != quota.window => {
+                return Err(RuleError::WindowOutOfBounds);
+            }
+            _ => {}
+        }
         let interval = match algorithm {
             Algorithm::TokenBucket => token_bucket::Interval::of(quota)?,
             Algorithm::SlidingWindow { cells } if cells == 0 || cells > bounds::MAX_CELLS => {
@@ -143,6 +173,17 @@ impl Rule {
         self.quota.burst
     }
 
+    /// The length of the window that `now` is in: the quota's, but of a calendar, as long as it is just then.
+    pub fn window_at(&self, now: Timestamp) -> Span {
+        match self.quota.align {
+            Align::Calendar(calendar) => {
+                let (start, end) = calendar.window_at(now);
+                end.since(start)
+            }
+            Align::Clock | Align::First => self.quota.window,
+        }
+    }
+
     /// Words of state that a counter of this rule needs.
     pub fn state_words(&self) -> usize {
         match self.algorithm {
@@ -156,7 +197,11 @@ impl Rule {
     /// each other's states exactly; to others, a state could look as if the clock had stepped.
     pub(crate) fn scale(&self) -> u128 {
         match self.algorithm {
-            Algorithm::FixedWindow | Algorithm::SlidingWindow { .. } => u128::from(self.quota.window.as_micros()) << 64,
+            Algorithm::FixedWindow | Algorithm::SlidingWindow { .. } => match self.quota.align {
+                Align::Clock => u128::from(self.quota.window.as_micros()) << 64,
+                Align::First => u128::from(self.quota.window.as_micros()) << 64 | 1,
+                Align::Calendar(calendar) => u128::from(calendar.id()) << 64 | 2,
+            },
             Algorithm::TokenBucket => self.interval.scale(),
             Algorithm::Concurrency => 0,
         }
@@ -222,6 +267,8 @@ pub enum RuleError {
     WindowOutOfBounds,
     /// A burst was given to an algorithm that has none.
     BurstWithoutBucket,
+    /// Windows that do not begin by the clock, of an algorithm that has no others.
+    AlignWithoutFixedWindow,
     /// A sliding window has no cell or more than [`bounds::MAX_CELLS`].
     CellsOutOfBounds,
     /// The interval of a token bucket needs a fraction finer than [`bounds::MAX_INTERVAL_DENOMINATOR`].
@@ -236,6 +283,7 @@ impl fmt::Display for RuleError {
             RuleError::AmountTooLarge => write!(f, "amounts go up to {}", bounds::MAX_AMOUNT),
             RuleError::WindowOutOfBounds => write!(f, "windows go from 1 ms to 366 days"),
             RuleError::BurstWithoutBucket => write!(f, "only a token bucket has a burst"),
+            RuleError::AlignWithoutFixedWindow => write!(f, "only fixed windows begin otherwise than by the clock"),
             RuleError::CellsOutOfBounds => write!(f, "a sliding window has 1 to {} cells", bounds::MAX_CELLS),
             RuleError::IntervalTooFine => {
                 write!(f, "the interval between two units has no exact fraction; choose a rounder amount")

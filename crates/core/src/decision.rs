@@ -129,7 +129,7 @@ pub fn decide_by<'a>(
         binding: None,
         at: now,
     };
-    demand.policy().resolve_into(demand, &mut decision.charges);
+    demand.policy().resolve_into(demand, now, &mut decision.charges);
     charge(&decision.charges, &mut decision.statuses);
     decision.rule();
     decision

@@ -14,12 +14,12 @@ mod key;
 mod policy;
 mod time;
 
-pub use counter::{Algorithm, Quota, Rule, RuleError, Status, Wait, idle_at};
+pub use counter::{Algorithm, Align, Calendar, CalendarError, Quota, Rule, RuleError, Status, Wait, idle_at};
 pub use decision::{Basis, Decision, Ruling, Statuses, Verdict, decide, decide_by};
 pub use demand::{Attributes, Demand, DemandBuilder, DemandError, Purpose};
 pub use key::Key;
 pub use policy::{
-    AttributeId, Case, Charge, Charges, Condition, Cost, FreezeError, Limit, LimitDraft, LimitId, Mode, Operation,
-    OperationDraft, OperationId, Per, Policy, PolicyDraft, QuotaTree, Record, RecordDraft, UnitId,
+    AttributeId, Case, Charge, Charges, Choice, Condition, Cost, FreezeError, Limit, LimitDraft, LimitId, Mode,
+    Operation, OperationDraft, OperationId, Per, Policy, PolicyDraft, QuotaTree, Record, RecordDraft, UnitId,
 };
 pub use time::{Span, Timestamp};

@@ -9,9 +9,14 @@ use std::collections::HashMap;
 
 use crate::{Rule, Timestamp};
 
-pub use cases::Case;
+pub use cases::{Case, Choice};
 pub use freeze::{FreezeError, LimitDraft, OperationDraft, PolicyDraft, QuotaTree, RecordDraft};
 pub use matching::{Charge, Charges};
+
+/// A stable hash of one name.
+pub(crate) fn identity_of(name: &str) -> u64 {
+    (freeze::identity(std::iter::once(name)) >> 64) as u64
+}
 
 /// The place of an attribute in its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

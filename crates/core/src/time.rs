@@ -7,6 +7,9 @@ use std::fmt;
 pub struct Timestamp(u64);
 
 impl Timestamp {
+    /// The beginning of 1970, UTC.
+    pub const ZERO: Timestamp = Timestamp(0);
+
     /// An instant from microseconds since 1970.
     pub const fn from_micros(micros: u64) -> Timestamp {
         Timestamp(micros)

@@ -62,7 +62,7 @@ fn is_admitted(limiter: &Subject, asked: &Demand<'static>) -> bool {
 /// The status of a demand's only limit.
 fn charge_at(limiter: &Subject, asked: &Demand<'static>, now: Timestamp) -> Status {
     let mut statuses = Statuses::new();
-    limiter.store().charge(&asked.policy().resolve(asked), &mut statuses, now);
+    limiter.store().charge(&asked.policy().resolve(asked, now), &mut statuses, now);
     statuses.status(0)
 }
 
@@ -86,7 +86,7 @@ fn in_buckets(limit: &'static str, buckets: [usize; 2], count: usize) -> Vec<&'s
         let memory = Memory::new(MemoryOptions { max_counters: 4 });
         let is_there = |name: &&&'static str| {
             let asked = demand(policy, &[(limit, name)]);
-            memory.buckets(&policy.resolve(&asked)[0]) == buckets
+            memory.buckets(&policy.resolve(&asked, Timestamp::ZERO)[0]) == buckets
         };
         *found.lock().expect("one thread") = NAMES.iter().filter(is_there).copied().take(count).collect();
     });

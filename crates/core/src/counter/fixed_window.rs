@@ -1,4 +1,5 @@
-//! Fixed windows, aligned to 1970-01-01T00:00:00 UTC: at most the limit in each.
+//! Fixed windows: at most the limit in each. They begin by the clock (aligned to 1970-01-01T00:00:00 UTC), by a calendar,
+//! or with the first charge.
 //!
 //! State:
 //!
@@ -12,7 +13,7 @@
 //! that stepped back further. Such a state counts as fresh, since a refusal writes nothing and would otherwise repeat
 //! until that far end. So a step adds at most one limit (I10).
 
-use super::{Rule, Status, Wait};
+use super::{Align, Rule, Status, Wait};
 use crate::{Span, Timestamp};
 
 /// A window in use, or the one that a charge would open.
@@ -34,7 +35,9 @@ pub(super) fn peek(rule: &Rule, state: &[u64], need: u64, now: Timestamp) -> Sta
     } else {
         Wait::For(until_end)
     };
-    Status { remaining, reset_after: until_end, retry_after }
+    // A window that begins with its first charge has no end before that.
+    let is_open = window.used > 0 || rule.quota.align != Align::First;
+    Status { remaining, reset_after: if is_open { until_end } else { Span::ZERO }, retry_after }
 }
 
 pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) {
@@ -45,10 +48,15 @@ pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) 
     Window { used: window.used.saturating_add(take), ..window }.write(state);
 }
 
+/// A charge of nothing opens no window, so that a debt from then may be the first of its own, or meet one that was
+/// opened since: it lands there while its own would not be over.
 pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, taken_at: Timestamp, now: Timestamp) {
-    let window = Window::at(rule, state, now);
-    let start = window.end.saturating_sub(rule.quota.window.as_micros());
-    if !(start..window.end).contains(&taken_at.as_micros()) {
+    let opened_at = if rule.quota.align == Align::First { taken_at } else { now };
+    let window = Window::open(rule, state, now).unwrap_or_else(|| Window::fresh(rule, opened_at));
+    let is_running = window.end > now.as_micros();
+    let is_charged = is_running && window.start(rule) <= taken_at && taken_at.as_micros() < window.end;
+    let is_late = rule.quota.align == Align::First && actual > taken && taken_at.plus(rule.quota.window) > now;
+    if !is_charged && !is_late {
         return;
     }
     let used = if actual >= taken {
@@ -61,22 +69,39 @@ pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, ta
 
 impl Window {
     fn at(rule: &Rule, state: &[u64], now: Timestamp) -> Window {
+        Window::open(rule, state, now).unwrap_or_else(|| Window::fresh(rule, now))
+    }
+
+    /// The window that the state is in, unless that is over.
+    fn open(rule: &Rule, state: &[u64], now: Timestamp) -> Option<Window> {
         let ahead = state[0].saturating_sub(now.as_micros());
-        if ahead == 0 || ahead > 2 * rule.quota.window.as_micros() {
-            return Window { end: end_of_window(rule, now), used: 0 };
+        let is_open = ahead > 0 && ahead <= 2 * rule.quota.window.as_micros();
+        is_open.then_some(Window { end: state[0], used: state[1] })
+    }
+
+    /// The window that a charge at `now` opens.
+    fn fresh(rule: &Rule, now: Timestamp) -> Window {
+        let length = rule.quota.window.as_micros();
+        let start = now.as_micros();
+        let end = match rule.quota.align {
+            Align::Clock => (start - start % length).saturating_add(length),
+            Align::First => start.saturating_add(length),
+            Align::Calendar(calendar) => calendar.window_at(now).1.as_micros(),
+        };
+        Window { end, used: 0 }
+    }
+
+    fn start(self, rule: &Rule) -> Timestamp {
+        match rule.quota.align {
+            Align::Calendar(calendar) => calendar.window_at(Timestamp::from_micros(self.end - 1)).0,
+            Align::Clock | Align::First => {
+                Timestamp::from_micros(self.end.saturating_sub(rule.quota.window.as_micros()))
+            }
         }
-        Window { end: state[0], used: state[1] }
     }
 
     fn write(self, state: &mut [u64]) {
         state[0] = if self.used == 0 { 0 } else { self.end };
         state[1] = self.used;
     }
-}
-
-/// The end of the aligned window that `now` is in.
-fn end_of_window(rule: &Rule, now: Timestamp) -> u64 {
-    let length = rule.quota.window.as_micros();
-    let now = now.as_micros();
-    (now - now % length).saturating_add(length)
 }

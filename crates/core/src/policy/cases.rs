@@ -2,16 +2,24 @@
 
 use super::matching::{Node, RuleId};
 use super::{AttributeId, LimitId, Policy};
-use crate::Rule;
+use crate::{Rule, Span};
 
 /// One of a limit's quotas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case<'p> {
-    /// The attributes that were looked at and the values that lead here; `None` for all others. Choices that follow
-    /// from the operation are not among them.
-    pub choices: Vec<(AttributeId, Option<&'p str>)>,
+    /// What was looked at and leads here. Choices that follow from the operation are not among them.
+    pub choices: Vec<Choice<'p>>,
     /// The rule; `None` where the limit does not apply.
     pub rule: Option<&'p Rule>,
+}
+
+/// What leads to one of a limit's quotas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Choice<'p> {
+    /// The value of an attribute; `None` for all values that have no quota of their own.
+    Value(AttributeId, Option<&'p str>),
+    /// The age from which on it holds; `None` for all who are younger than any other quota wants, or of unknown age.
+    Age(Option<Span>),
 }
 
 impl Policy {
@@ -28,7 +36,7 @@ impl Policy {
     }
 }
 
-type Choices<'p> = Vec<(AttributeId, Option<&'p str>)>;
+type Choices<'p> = Vec<Choice<'p>>;
 
 struct Cases<'p> {
     policy: &'p Policy,
@@ -45,7 +53,15 @@ impl<'p> Cases<'p> {
             Node::By { attribute, cases, default } => {
                 let cases = cases.iter().map(|(value, node)| (Some(&**value), node));
                 for (value, node) in cases.chain(default.as_deref().map(|node| (None, node))) {
-                    choices.push((*attribute, value));
+                    choices.push(Choice::Value(*attribute, value));
+                    self.add(node, choices, becomes);
+                    choices.pop();
+                }
+            }
+            Node::ByAge { steps, default } => {
+                let steps = steps.iter().map(|(from, node)| (Some(*from), node));
+                for (from, node) in steps.chain(default.as_deref().map(|node| (None, node))) {
+                    choices.push(Choice::Age(from));
                     self.add(node, choices, becomes);
                     choices.pop();
                 }

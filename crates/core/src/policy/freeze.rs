@@ -87,6 +87,15 @@ pub enum QuotaTree {
         /// The quota of other values.
         default: Option<Box<QuotaTree>>,
     },
+    /// By age: the time since the first record of the demand that says when it was created. Each quota holds from that
+    /// age on; the default for the younger, and where no age is known. Without a default the limit does not apply to
+    /// them.
+    ByAge {
+        /// The quotas, by the age that they begin at.
+        steps: BTreeMap<Span, QuotaTree>,
+        /// The quota of those who are younger.
+        default: Option<Box<QuotaTree>>,
+    },
     /// A share of the quota in force of another limit, rounded down and at least one unit (none of none).
     Derived {
         /// The other limit's name.
@@ -396,6 +405,17 @@ impl<'d> Freezer<'d> {
                 };
                 Ok(Node::By { attribute, cases: frozen.into(), default })
             }
+            QuotaTree::ByAge { steps, default } => {
+                let mut frozen = Vec::new();
+                for (from, step) in steps {
+                    frozen.push((*from, self.node(limit, step, operation, depth + 1)?));
+                }
+                let default = match default {
+                    Some(default) => Some(Box::new(self.node(limit, default, operation, depth + 1)?)),
+                    None => None,
+                };
+                Ok(Node::ByAge { steps: frozen.into(), default })
+            }
             QuotaTree::Derived { .. } => {
                 Err(FreezeError::DerivedInside { limit: self.draft.limits[limit.index()].name.clone() })
             }
@@ -449,6 +469,9 @@ fn rules_in(node: &Node, found: &mut Vec<RuleId>) {
         Node::By { cases, default, .. } => {
             cases.iter().map(|(_, node)| node).chain(default.as_deref()).for_each(|node| rules_in(node, found));
         }
+        Node::ByAge { steps, default } => {
+            steps.iter().map(|(_, node)| node).chain(default.as_deref()).for_each(|node| rules_in(node, found));
+        }
     }
 }
 
@@ -497,7 +520,7 @@ fn layout(algorithm: Algorithm) -> String {
 
 /// FNV-1a over 128 bits of length-prefixed names: stable across processes, versions and machines, as state on disk and
 /// in other stores is named by it. Names come from the operator, so no adversary chooses them.
-fn identity<'n>(names: impl Iterator<Item = &'n str>) -> u128 {
+pub(super) fn identity<'n>(names: impl Iterator<Item = &'n str>) -> u128 {
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let mut hash = OFFSET;

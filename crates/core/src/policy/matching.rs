@@ -3,7 +3,7 @@
 use std::ops::Index;
 
 use super::{AttributeId, Condition, Cost, Limit, LimitId, Per, Policy, Record};
-use crate::{Algorithm, Attributes, Demand, Key, Purpose, Rule, bounds};
+use crate::{Algorithm, Attributes, Demand, Key, Purpose, Rule, Span, Timestamp, bounds};
 
 /// The place of a rule in its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,9 @@ pub(crate) enum Node {
     /// By the value of an attribute. Cases are sorted by it: for the few that there are, a search is quicker than a
     /// hash.
     By { attribute: AttributeId, cases: Box<[(Box<str>, Node)]>, default: Option<Box<Node>> },
+    /// By the age of what the demand has a record of: each from that age on, ascending; the default for the younger, and
+    /// where no age is known.
+    ByAge { steps: Box<[(Span, Node)]>, default: Option<Box<Node>> },
     /// By the rule in force of another limit, `source` for this operation. Pairs of its rule and ours, sorted.
     Derived { of: LimitId, source: Box<Node>, rules: Box<[(RuleId, RuleId)]> },
 }
@@ -130,16 +133,17 @@ impl<'a> Index<usize> for Charges<'a> {
 }
 
 impl Policy {
-    /// The charges of a demand, for every limit that applies to it. Pure: the same demand gives the same charges.
-    pub fn resolve<'a>(&'a self, demand: &'a Demand<'a>) -> Charges<'a> {
+    /// The charges of a demand at `now`, for every limit that applies to it. Pure: the same demand gives the same
+    /// charges; `now` decides only how old its records are.
+    pub fn resolve<'a>(&'a self, demand: &'a Demand<'a>, now: Timestamp) -> Charges<'a> {
         let mut charges = Charges::none(demand);
-        self.resolve_into(demand, &mut charges);
+        self.resolve_into(demand, now, &mut charges);
         charges
     }
 
     /// The same into charges that are still [`Charges::none`] of this demand, where they are to stay.
-    pub(crate) fn resolve_into<'a>(&'a self, demand: &'a Demand<'a>, charges: &mut Charges<'a>) {
-        let facts = Facts::of(self, demand.attributes());
+    pub(crate) fn resolve_into<'a>(&'a self, demand: &'a Demand<'a>, now: Timestamp, charges: &mut Charges<'a>) {
+        let facts = Facts::of(self, demand.attributes(), now);
         for candidate in &self.operation(demand.operation()).candidates {
             let limit = &self.limits[candidate.limit.index()];
             if !facts.applies(limit) {
@@ -182,15 +186,16 @@ struct Facts<'a> {
     attributes: &'a Attributes<'a>,
     /// In the order of their attributes, looked up once for all limits.
     records: [Option<&'a Record>; bounds::MAX_ATTRIBUTES],
+    now: Timestamp,
 }
 
 impl<'a> Facts<'a> {
-    fn of(policy: &'a Policy, attributes: &'a Attributes<'a>) -> Facts<'a> {
+    fn of(policy: &'a Policy, attributes: &'a Attributes<'a>, now: Timestamp) -> Facts<'a> {
         let mut records = [None; bounds::MAX_ATTRIBUTES];
         for (place, record) in records.iter_mut().zip(policy.records_of(attributes)) {
             *place = Some(record);
         }
-        Facts { attributes, records }
+        Facts { attributes, records, now }
     }
 
     fn records(&self) -> impl Iterator<Item = &'a Record> {
@@ -229,6 +234,13 @@ impl<'a> Facts<'a> {
                 let value = self.attributes.value(*attribute);
                 let place = value.and_then(|value| cases.binary_search_by(|(case, _)| (**case).cmp(value)).ok());
                 self.choose(place.map(|place| &cases[place].1).or(default.as_deref())?)
+            }
+            Node::ByAge { steps, default } => {
+                let created = self.records().find_map(Record::created);
+                let age = created.map(|created| self.now.since(created));
+                let reached = age.map_or(0, |age| steps.partition_point(|(from, _)| *from <= age));
+                let step = reached.checked_sub(1).map(|last| &steps[last].1);
+                self.choose(step.or(default.as_deref())?)
             }
             Node::Derived { of, source, rules } => {
                 let base = self.quota(*of, source)?;

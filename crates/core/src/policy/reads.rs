@@ -47,6 +47,11 @@ impl Policy {
                         .chain(default.as_deref())
                         .any(|node| self.node_reads(node, attribute))
             }
+            // Of which attributes the record is that says the age was looked at above.
+            Node::ByAge { steps, default } => {
+                let nodes = steps.iter().map(|(_, node)| node).chain(default.as_deref());
+                nodes.into_iter().any(|node| self.node_reads(node, attribute))
+            }
             Node::Derived { of, source, .. } => {
                 self.node_reads(source, attribute) || self.overrides(*of).any(|node| self.node_reads(node, attribute))
             }

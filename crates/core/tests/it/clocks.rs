@@ -105,9 +105,9 @@ proptest! {
         sample in timed_rules(), times in 2_u64..50, beginning in beginnings(),
         steps in prop::collection::vec((gaps(), needs(), any::<bool>()), 1..60)
     ) {
-        let Quota { amount, window, burst } = sample.quota;
+        let Quota { amount, window, burst, .. } = sample.quota;
         let Some((amount, burst)) = amount.checked_mul(times).zip(burst.checked_mul(times)) else { return Ok(()) };
-        let larger = Sample::of(sample.algorithm, Quota { amount, window, burst });
+        let larger = Sample::of(sample.algorithm, Quota { burst, ..Quota::per(amount, window) });
         prop_assume!(larger.is_some_and(|larger| denominator(&larger) == denominator(&sample)));
         let rules = [sample, larger.unwrap()];
         let mut admitted = rules.map(|rule| Oracle::new(rule.algorithm, rule.quota));

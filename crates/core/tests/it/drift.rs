@@ -21,7 +21,7 @@ fn long_run_rate_is_exact_t4() {
         (1_000_000_000, 1, 4_000_000_000_000),
     ];
     for (amount, window, burst) in rates {
-        let quota = Quota { amount, window: Span::from_secs(window), burst };
+        let quota = Quota { burst, ..Quota::per(amount, Span::from_secs(window)) };
         let rule = Rule::new(Algorithm::TokenBucket, quota).unwrap();
         let mut state = vec![0; rule.state_words()];
         let (beginning, mut passed, mut admitted) = (1_706_774_400_000_000, 0, 0_u128);

@@ -199,7 +199,7 @@ fn derived_quotas_round_down_but_not_to_nothing() {
         let quota = QuotaTree::Derived { of: "l".to_owned(), numerator, denominator, window: Span::from_secs(1) };
         let policy = Policy::freeze(&policy(vec![limit("l", minute(amount)), limit("part", quota)])).unwrap();
         let demand = tidegate_core::Demand::on(&policy).build();
-        let charges = policy.resolve(&demand);
+        let charges = policy.resolve(&demand, tidegate_core::Timestamp::ZERO);
         assert_eq!(
             charges[1].rule().quota(),
             Quota::per(share, Span::from_secs(1)),

@@ -21,7 +21,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn check<'d>(&mut self, demand: &'d Demand<'d>, now: Timestamp) -> Decision<'d> {
-        let charges = demand.policy().resolve(demand);
+        let charges = demand.policy().resolve(demand, now);
         let statuses = self.charge(&charges, now);
         decide(charges, statuses, now)
     }
@@ -201,7 +201,8 @@ fn purposes_and_settled_costs() {
     let policy = Policy::freeze(&policy(vec![tokens, open])).unwrap();
     let plan = |purpose| {
         let demand = Demand::on(&policy).set_purpose(purpose).build();
-        let plan: Vec<_> = policy.resolve(&demand).iter().map(|charge| (charge.need(), charge.take())).collect();
+        let plan: Vec<_> =
+            policy.resolve(&demand, Timestamp::ZERO).iter().map(|charge| (charge.need(), charge.take())).collect();
         plan
     };
     assert_eq!(plan(Purpose::Once), [(1, 0), (1, 0)]);
@@ -210,6 +211,7 @@ fn purposes_and_settled_costs() {
     let mut named = Demand::on(&policy);
     named.set_cost(tidegate_core::UnitId::REQUESTS, 5).unwrap();
     let named = named.build();
-    let plan: Vec<_> = policy.resolve(&named).iter().map(|charge| (charge.need(), charge.take())).collect();
+    let plan: Vec<_> =
+        policy.resolve(&named, Timestamp::ZERO).iter().map(|charge| (charge.need(), charge.take())).collect();
     assert_eq!(plan, [(5, 5), (5, 0)]);
 }

@@ -28,7 +28,7 @@ fn demands_meet_their_limits() {
             demand.set(policy.attribute(name).unwrap(), value).unwrap();
         }
         let demand = demand.build();
-        let got: Vec<String> = policy.resolve(&demand).iter().map(written).collect();
+        let got: Vec<String> = policy.resolve(&demand, Timestamp::ZERO).iter().map(written).collect();
         let expected: Vec<&str> = row.columns[2..].iter().map(String::as_str).filter(|column| *column != "-").collect();
         assert_eq!(got, expected, "{}", row.place);
     }
@@ -50,7 +50,7 @@ fn sample() -> PolicyDraft {
     let plans = by("plan", &[("*", minute(10)), ("pro", minute(100)), ("max", QuotaTree::Unlimited)]);
     let thirtieth =
         QuotaTree::Derived { of: "app-minute".to_owned(), numerator: 1, denominator: 30, window: Span::from_secs(1) };
-    let upload = QuotaTree::Fixed(Quota { amount: 2, window: Span::from_secs(10), burst: 4 });
+    let upload = QuotaTree::Fixed(Quota { burst: 4, ..Quota::per(2, Span::from_secs(10)) });
     let limits = vec![
         LimitDraft { on: on(&["send", "read"]), per: per(&["app", "operation"]), ..limit("app-minute", plans) },
         LimitDraft { on: on(&["send", "read"]), per: per(&["app", "operation"]), ..limit("app-second", thirtieth) },
@@ -194,7 +194,7 @@ fn bytes_of(values: [Option<&str>; 2], limit: usize) -> Vec<u8> {
     }
     let demand = demand.build();
     let mut bytes = Vec::new();
-    policy.resolve(&demand)[limit].key().write(|part| bytes.extend_from_slice(part));
+    policy.resolve(&demand, Timestamp::ZERO)[limit].key().write(|part| bytes.extend_from_slice(part));
     bytes
 }
 
@@ -243,7 +243,7 @@ fn counters_are_named_by_what_their_units_stand_for_i34() {
         let policy = Policy::freeze(&policy(vec![limit])).unwrap();
         let demand = Demand::on(&policy).build();
         let mut bytes = Vec::new();
-        policy.resolve(&demand)[0].key().write(|part| bytes.extend_from_slice(part));
+        policy.resolve(&demand, Timestamp::ZERO)[0].key().write(|part| bytes.extend_from_slice(part));
         bytes
     };
     let is_kept = |algorithm, before, after| bytes(algorithm, before) == bytes(algorithm, after);

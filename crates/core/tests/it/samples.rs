@@ -90,7 +90,7 @@ pub(crate) fn rules_of(algorithm: Algorithm) -> impl Strategy<Value = Sample> {
     (amounts(), windows(), burst).prop_filter_map("a rule that exists", move |(amount, window, burst)| {
         let burst = burst.filter(|_| algorithm == Algorithm::TokenBucket).unwrap_or(amount);
         let window = if algorithm == Algorithm::Concurrency { Span::ZERO } else { window };
-        Sample::of(algorithm, Quota { amount, window, burst })
+        Sample::of(algorithm, Quota { burst, ..Quota::per(amount, window) })
     })
 }
 

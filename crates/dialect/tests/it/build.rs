@@ -63,7 +63,7 @@ pub(crate) fn decision<'d>(
     statuses: &[Status],
     now: Timestamp,
 ) -> Decision<'d> {
-    let charges = policy.resolve(demand);
+    let charges = policy.resolve(demand, Timestamp::ZERO);
     assert_eq!(charges.len(), statuses.len(), "every limit applies");
     let mut answer = Statuses::new();
     for (index, status) in statuses.iter().enumerate() {

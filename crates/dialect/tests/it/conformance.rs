@@ -149,7 +149,7 @@ impl LimitLine {
         let mut next = |what: &str| words.next().unwrap_or_else(|| panic!("{place}: expected {what} in `{line}`"));
         let name = next("a name");
         let amount = whole(next("an amount"));
-        let mut quota = Quota { amount, window: Span::ZERO, burst: amount };
+        let mut quota = Quota::per(amount, Span::ZERO);
         let mut limit = LimitLine { draft: draft_of(name), status: Status::default() };
         while let Some(word) = words.next() {
             let mut value = || words.next().unwrap_or_else(|| panic!("{place}: `{word}` of what, in `{line}`"));

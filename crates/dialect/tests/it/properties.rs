@@ -131,7 +131,7 @@ fn stand(name: &'static str) -> impl Strategy<Value = Stand> {
             let amount = if algorithm == Algorithm::TokenBucket { amount % 1_000 + 1 } else { amount };
             let burst = burst.filter(|_| algorithm == Algorithm::TokenBucket).unwrap_or(amount);
             let window = if algorithm == Algorithm::Concurrency { 0 } else { window };
-            draft.quota = QuotaTree::Fixed(Quota { amount, window: Span::from_micros(window), burst });
+            draft.quota = QuotaTree::Fixed(Quota { burst, ..Quota::per(amount, Span::from_micros(window)) });
             draft.algorithm = algorithm;
             draft.unit = unit.to_owned();
             draft.mode = if shadow { Mode::Shadow } else { Mode::Enforce };

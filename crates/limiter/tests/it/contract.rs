@@ -52,7 +52,7 @@ fn follows_the_table(empty: &impl Fn() -> Store) {
             let row = Row::of(row);
             let demand = row.demand(&policy);
             let now = START.plus(row.at);
-            let charges = policy.resolve(&demand);
+            let charges = policy.resolve(&demand, now);
             let decision = decide(charges, store(&charges, now), now);
             let limits: Vec<String> = decision.rulings().map(|ruling| show(ruling.name(), ruling.status)).collect();
             let verdict = if decision.is_admitted() { "admit" } else { "refuse" };
@@ -172,7 +172,7 @@ fn agrees_with_a_plain_map(empty: &impl Fn() -> Store) {
         for _ in 0..1_000 {
             now = now.plus(random.pause());
             let demand = random.demand(&policy);
-            let charges = policy.resolve(&demand);
+            let charges = policy.resolve(&demand, now);
             let (statuses, expected) = (store(&charges, now), model.charge(&charges, now));
             let verdict = expected.verdict(&charges);
             refused += u32::from(verdict == Verdict::Refused);

@@ -8,7 +8,7 @@ use crate::support::{START, demand, limit, policy};
 /// The status of a demand's only limit.
 fn ask(memory: &Memory, asked: &Demand<'_>, now: Timestamp) -> Status {
     let mut statuses = Statuses::new();
-    memory.charge(&asked.policy().resolve(asked), &mut statuses, now);
+    memory.charge(&asked.policy().resolve(asked, now), &mut statuses, now);
     statuses.status(0)
 }
 

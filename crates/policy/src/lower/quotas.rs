@@ -46,7 +46,7 @@ impl Lowering<'_> {
                 self.note(Problem::bad_derivation(text.place, "a derived quota inside another", "stands alone", help));
                 return None;
             }
-            Written::Amount(amount) if concurrency => Quota { amount: *amount, window: Span::ZERO, burst: *amount },
+            Written::Amount(amount) if concurrency => Quota::per(*amount, Span::ZERO),
             Written::Rate { .. } if concurrency => {
                 let label = "what is in flight has no window";
                 let help = "write the amount alone, as `\"5\"`";
@@ -65,7 +65,7 @@ impl Lowering<'_> {
                 if !self.burst_fits(text, *amount, (*burst, part.clone()), counting) {
                     return None;
                 }
-                Quota { amount: *amount, window: *window, burst: *burst }
+                Quota { burst: *burst, ..Quota::per(*amount, *window) }
             }
         };
         self.rule(text, quota, counting).map(QuotaTree::Fixed)

@@ -19,7 +19,8 @@ pub use decision::{Basis, Decision, Ruling, Statuses, Verdict, decide, decide_by
 pub use demand::{Attributes, Demand, DemandBuilder, DemandError, Purpose};
 pub use key::Key;
 pub use policy::{
-    AttributeId, Case, Charge, Charges, Choice, Condition, Cost, FreezeError, Limit, LimitDraft, LimitId, Mode,
-    Operation, OperationDraft, OperationId, Per, Policy, PolicyDraft, QuotaTree, Record, RecordDraft, UnitId,
+    AttributeId, Case, Charge, Charges, Choice, Chosen, Condition, Cost, Explained, FreezeError, Limit, LimitDraft,
+    LimitId, Mode, Operation, OperationDraft, OperationId, Origin, Per, Policy, PolicyDraft, QuotaTree, Reason, Record,
+    RecordDraft, Recorded, Selected, UnitId,
 };
 pub use time::{Span, Timestamp};

@@ -1,6 +1,7 @@
 //! All limits, operations, plans and records of one API: frozen, numbered, replaced only whole.
 
 mod cases;
+mod explain;
 mod freeze;
 mod matching;
 mod reads;
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use crate::{Rule, Timestamp};
 
 pub use cases::{Case, Choice};
+pub use explain::{Chosen, Explained, Origin, Reason, Recorded, Selected};
 pub use freeze::{FreezeError, LimitDraft, OperationDraft, PolicyDraft, QuotaTree, RecordDraft};
 pub use matching::{Charge, Charges};
 
@@ -244,6 +246,8 @@ pub struct Policy {
     default_plan: Option<Box<str>>,
     limits: Box<[Limit]>,
     rules: matching::Rules,
+    /// The limits as they were written, in their order.
+    written: Box<[explain::Written]>,
     /// By attribute: the records of its values. Only attributes that have records are here, in their own order.
     records: Box<[RecordsOf]>,
 }

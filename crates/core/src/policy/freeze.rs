@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use super::explain::Written;
 use super::matching::{Candidate, Node, RuleId, Rules};
 use super::{
     AttributeId, Condition, Cost, Limit, LimitId, Mode, Operation, OperationId, Per, Policy, Record, RecordsOf, UnitId,
@@ -238,6 +239,7 @@ impl<'d> Freezer<'d> {
         let limits = self.draft.limits.iter().map(|limit| self.limit(limit)).collect::<Result<Box<[_]>, _>>()?;
         let records = self.records()?;
         let operations = self.operations(&records)?;
+        let written = self.written(&records)?;
         let default_operation = self.operation(&self.draft.default_operation)?;
         Ok(Policy {
             name: self.draft.name.as_str().into(),
@@ -250,6 +252,7 @@ impl<'d> Freezer<'d> {
             default_plan: self.draft.default_plan.as_deref().map(Into::into),
             limits,
             rules: self.rules,
+            written,
             records,
         })
     }
@@ -320,7 +323,7 @@ impl<'d> Freezer<'d> {
             let mut candidates = Vec::new();
             for ((limit, on), id) in draft.limits.iter().zip(&on).zip((0..).map(LimitId)) {
                 if on.as_ref().is_none_or(|on| on.contains(operation.name.as_str())) {
-                    let quota = self.quota(id, &limit.quota, operation, records)?;
+                    let quota = self.quota(id, &limit.quota, Some(operation), records)?;
                     candidates.push(Candidate { limit: id, quota });
                 }
             }
@@ -337,22 +340,38 @@ impl<'d> Freezer<'d> {
         Ok(operations.into())
     }
 
-    /// A limit's quota on one operation.
+    /// The limits as explanations tell of them.
+    fn written(&mut self, records: &[RecordsOf]) -> Result<Box<[Written]>, FreezeError> {
+        let draft = self.draft;
+        let mut written = Vec::new();
+        for (limit, id) in draft.limits.iter().zip((0..).map(LimitId)) {
+            let on = limit.on.as_ref().map(|on| {
+                let mut on: Vec<OperationId> = on.iter().filter_map(|name| self.operation(name).ok()).collect();
+                on.sort_unstable();
+                on.dedup();
+                on.into()
+            });
+            written.push(Written { on, quota: self.quota(id, &limit.quota, None, records)? });
+        }
+        Ok(written.into())
+    }
+
+    /// A limit's quota on one operation; on none, with the choices still to be made that follow from it.
     fn quota(
         &mut self,
         limit: LimitId,
         tree: &QuotaTree,
-        operation: &OperationDraft,
+        operation: Option<&OperationDraft>,
         records: &[RecordsOf],
     ) -> Result<Node, FreezeError> {
         let QuotaTree::Derived { of, numerator, denominator, window } = tree else {
-            return self.node(limit, tree, Some(operation), 0);
+            return self.node(limit, tree, operation, 0);
         };
         let of = self.limit_id(of)?;
         if matches!(self.draft.limits[of.index()].quota, QuotaTree::Derived { .. }) {
             return Err(FreezeError::DerivedFromDerived { limit: self.draft.limits[limit.index()].name.clone() });
         }
-        let source = self.node(of, &self.draft.limits[of.index()].quota, Some(operation), 0)?;
+        let source = self.node(of, &self.draft.limits[of.index()].quota, operation, 0)?;
         let mut bases = Vec::new();
         rules_in(&source, &mut bases);
         for record in records.iter().flat_map(|(_, records)| records.values()) {

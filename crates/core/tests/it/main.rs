@@ -6,6 +6,7 @@ mod clocks;
 mod decide;
 mod drafts;
 mod drift;
+mod explain;
 mod freeze;
 mod garbage;
 mod limits_together;

@@ -121,6 +121,8 @@ pub struct Rule {
     algorithm: Algorithm,
     /// Token bucket only: the interval between two units in microseconds, in lowest terms.
     interval: token_bucket::Interval,
+    /// When it came into force, in microseconds since 1970, if that is known.
+    since: u64,
 }
 
 impl Rule {
@@ -155,7 +157,12 @@ impl Rule {
             }
             _ => token_bucket::Interval::default(),
         };
-        Ok(Rule { quota, algorithm, interval })
+        Ok(Rule { quota, algorithm, interval, since: 0 })
+    }
+
+    /// The same rule, in force since an instant. A bucket that another rule has used before is adopted as it was then.
+    pub(crate) fn since(self, instant: Timestamp) -> Rule {
+        Rule { since: instant.as_micros(), ..self }
     }
 
     /// What is counted.

@@ -6,6 +6,7 @@ use crate::{Attributes, Limit, Rule};
 ///
 /// A limit has quotas of several kinds, chosen by attributes that it need not count by. What is used on different scales
 /// (`Rule::scale`) cannot be added up, so such quotas count apart: a caller who alternates between them undoes nothing.
+/// A bucket whose quota changes only with the policy or the plan is the exception: it goes on with the share that was used.
 ///
 /// Two keys are equal exactly if limit, scale and values are: [`Key::write`] is injective.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +32,13 @@ impl<'a> Key<'a> {
         self.limit.per().iter().map(move |per| attributes.value(per.attribute()))
     }
 
-    /// Feeds the key's bytes to `sink`: the limit's identity and the rule's scale (16 bytes, their exclusive or), then each value as its length (u32, little endian; `u32::MAX` for a missing one) and its bytes. The number of
+    /// Feeds the key's bytes to `sink`: the limit's identity and the scale it counts on (16 bytes, their exclusive or),
+    /// then each value as its length (u32, little endian; `u32::MAX` for a missing one) and its bytes. The number of
     /// values is the limit's, and identities are hashes that do not differ by just a scale, so no two keys of a policy
     /// share their bytes (I45).
     pub fn write(&self, mut sink: impl FnMut(&[u8])) {
-        sink(&(self.limit.identity() ^ self.rule.scale()).to_le_bytes());
+        let scale = if self.limit.is_steady() { 0 } else { self.rule.scale() };
+        sink(&(self.limit.identity() ^ scale).to_le_bytes());
         for value in self.values() {
             match value {
                 Some(value) => {

@@ -5,6 +5,7 @@ mod explain;
 mod freeze;
 mod matching;
 mod reads;
+mod steady;
 
 use std::collections::HashMap;
 
@@ -174,6 +175,8 @@ pub struct Limit {
     mode: Mode,
     conditions: Box<[Condition]>,
     identity: u128,
+    /// Whether each of its counters is a bucket with one quota at a time.
+    is_steady: bool,
 }
 
 impl Limit {
@@ -207,6 +210,11 @@ impl Limit {
     /// with it the counters do; so all states of one identity have the same number of words.
     pub fn identity(&self) -> u128 {
         self.identity
+    }
+
+    /// Whether each of its counters is a bucket that has one quota at a time, whatever a caller chooses.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.is_steady
     }
 }
 
@@ -335,6 +343,11 @@ impl Policy {
     pub fn record(&self, attribute: AttributeId, value: &str) -> Option<&Record> {
         let (_, records) = self.records.iter().find(|(id, _)| *id == attribute)?;
         records.get(value)
+    }
+
+    /// Notes when the policy came into force. Buckets that another policy's rules have used are adopted as they were then.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.rules.begin(now);
     }
 
     /// Every rule that some demand could meet: for bounds, worst cases and tables.

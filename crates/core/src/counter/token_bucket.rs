@@ -10,12 +10,18 @@
 //! | word | holds |
 //! |---|---|
 //! | 0 | TAT in microseconds since 1970, rounded up |
-//! | 1, low bits | the ticks by which word 0 exceeds TAT, below the denominator; none for a denominator of one |
+//! | 1, bits 0 to 23 | the mark of the rule that wrote it: its fill to three digits, its tick bits, its denominator modulo 16 |
+//! | 1, the next bits | the ticks by which word 0 exceeds TAT, below the denominator; none for a denominator of one |
 //! | 1, high bits | the newest `now` that charged, in microseconds, modulo 2^bits |
 //!
-//! How the bits are shared follows from the denominator. The newest `now` is there because callers read the clock
-//! before they reach the counter: of two that arrive in the wrong order, the later counts as being on time, and is not
-//! refused for want of a microsecond.
+//! How the bits above the mark are shared follows from the denominator. The newest `now` is there because callers read
+//! the clock before they reach the counter: of two that arrive in the wrong order, the later counts as being on time,
+//! and is not refused for want of a microsecond.
+//!
+//! **When the rule changes** (a reload, another plan), the mark tells that another one wrote the state. What it had used,
+//! as a share of its burst, is used of the new one: the share when the new rule came into force or, if that is later,
+//! when the state was last written. From then on units come back at the new rule's rate. Fractions are dropped in favour
+//! of the limit: less than a microsecond, and 1/100 of the share where the fill has more than three digits.
 //!
 //! Bounds on what a clock or a settlement can do:
 //!
@@ -36,8 +42,10 @@ pub(super) struct Interval {
     denominator: u32,
     /// Bits of word 1 that hold ticks.
     tick_bits: u32,
-    /// The time to fill the bucket, in microseconds.
+    /// The time to fill the bucket, in microseconds, rounded down.
     fill: u64,
+    /// What the low bits of word 1 are in a state that this rule wrote.
+    mark: u64,
     /// How far ahead of `now` the newest may be and still count: the time to fill the bucket; zero if it is not kept.
     horizon: u64,
 }
@@ -58,14 +66,19 @@ impl Interval {
         let fill = fill.ok_or(RuleError::FillTooLong)?;
         let denominator = u32::try_from(denominator).map_err(|_| RuleError::IntervalTooFine)?;
         let tick_bits = u32::BITS - (denominator - 1).leading_zeros();
-        // A state lives for up to two fills after its charge. Within three, no two instants share the kept bits.
-        let is_unambiguous = fill < (u64::MAX >> tick_bits) / 4;
-        Ok(Interval { numerator, denominator, tick_bits, fill, horizon: if is_unambiguous { fill } else { 0 } })
+        let horizon = if is_unambiguous(fill, MARK_BITS + tick_bits) { fill } else { 0 };
+        let mark = mark(fill, tick_bits, denominator);
+        Ok(Interval { numerator, denominator, tick_bits, fill, mark, horizon })
     }
 
     /// See [`Rule::scale`].
     pub(super) fn scale(self) -> u128 {
         u128::from(self.fill) << 64 | u128::from(self.denominator)
+    }
+
+    /// Bits of word 1 below the newest `now`.
+    fn shift(self) -> u32 {
+        MARK_BITS + self.tick_bits
     }
 
     fn ticks_of(self, units: u64) -> u128 {
@@ -85,6 +98,32 @@ impl Interval {
     }
 }
 
+/// Whether the bits above `shift` of an instant tell which one it is. A state lives for up to two fills after its charge;
+/// within three, no two instants share these bits.
+fn is_unambiguous(fill: u64, shift: u32) -> bool {
+    fill < (u64::MAX >> shift) / 4
+}
+
+/// Bits of a mark: four and ten of the fill, six of the tick bits, four of the denominator.
+const MARK_BITS: u32 = 24;
+
+/// The largest number of a fill in a mark; what it is multiplied with is a power of ten.
+const MAX_MARK_DIGITS: u64 = (1 << 10) - 1;
+
+fn mark(fill: u64, tick_bits: u32, denominator: u32) -> u64 {
+    let (mut digits, mut tens) = (fill, 0);
+    while digits > MAX_MARK_DIGITS {
+        (digits, tens) = (digits / 10, tens + 1);
+    }
+    tens << 20 | digits << 10 | u64::from(tick_bits) << 4 | u64::from(denominator % 16)
+}
+
+/// The fill that a mark tells, rounded down, in microseconds; never zero.
+fn fill_of(mark: u64) -> u64 {
+    let tens = u32::try_from(mark >> 20 & 15).unwrap_or(0);
+    ((mark >> 10 & MAX_MARK_DIGITS) * 10_u64.pow(tens)).max(1)
+}
+
 /// What is used, seen from an instant.
 #[derive(Clone, Copy)]
 struct Level {
@@ -92,6 +131,8 @@ struct Level {
     now: u64,
     /// By how many ticks TAT is ahead of that.
     lead: u128,
+    /// When the state is fresh, at the latest, whatever its lead says.
+    ends: u64,
 }
 
 pub(super) fn peek(rule: &Rule, state: &[u64], need: u64, now: Timestamp) -> Status {
@@ -112,11 +153,14 @@ pub(super) fn peek(rule: &Rule, state: &[u64], need: u64, now: Timestamp) -> Sta
         _ if cost <= room => Wait::None,
         _ => {
             let late = level.now - now.as_micros();
-            let missing = interval.micros_in(level.lead + cost - capacity);
-            Wait::For(Span::from_micros(missing.saturating_add(late)))
+            let missing = interval.micros_in(level.lead + cost - capacity).saturating_add(late);
+            Wait::For(Span::from_micros(missing.min(level.ends - now.as_micros())))
         }
     };
-    let reset_after = if level.lead == 0 { Span::ZERO } else { Timestamp::from_micros(state[0]).since(now) };
+    let reset_after = match level.lead {
+        0 => Span::ZERO,
+        lead => Timestamp::from_micros(level.now.saturating_add(interval.micros_in(lead)).min(level.ends)).since(now),
+    };
     Status { remaining, reset_after, retry_after }
 }
 
@@ -146,9 +190,12 @@ pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, ta
 impl Level {
     fn at(rule: &Rule, state: &[u64], now: Timestamp) -> Level {
         let (interval, now) = (rule.interval, now.as_micros());
-        let fresh = Level { now, lead: 0 };
+        let fresh = Level { now, lead: 0, ends: now };
         if state[0] <= now {
             return fresh;
+        }
+        if state[1] & low_bits(MARK_BITS) != interval.mark {
+            return Level::adopted(rule, state, now);
         }
         let most = 2 * interval.ticks_of(rule.limit());
         let counts_as = match newest(interval, state, now) {
@@ -157,9 +204,40 @@ impl Level {
             None => now,
         };
         let ticks = interval.ticks_in(state[0] - counts_as);
-        let excess = Some(state[1] & low_bits(interval.tick_bits)).filter(|ticks| *ticks < interval.denominator.into());
-        let lead = ticks.saturating_sub(u128::from(excess.unwrap_or(0)));
-        if lead > most { fresh } else { Level { now: counts_as, lead } }
+        let excess = state[1] >> MARK_BITS & low_bits(interval.tick_bits);
+        let excess = if excess < interval.denominator.into() { excess } else { 0 };
+        let lead = ticks.saturating_sub(u128::from(excess));
+        if lead > most { fresh } else { Level { now: counts_as, lead, ends: state[0] } }
+    }
+
+    /// What a state that another rule wrote means to this one; the state is not idle yet.
+    #[cold]
+    fn adopted(rule: &Rule, state: &[u64], now: u64) -> Level {
+        let (interval, ends) = (rule.interval, state[0]);
+        let fresh = Level { now, lead: 0, ends: now };
+        // Three digits of a fill are less than a hundredth short.
+        let fill = fill_of(state[1]);
+        let longest = fill.saturating_add(fill / 64).saturating_add(1);
+        let shift = MARK_BITS + u32::try_from(state[1] >> 4 & 31).unwrap_or(0);
+        let (anchor, counts_as) = if is_unambiguous(longest, shift) {
+            // TAT is never before the newest: the latest instant up to there that the kept bits can mean.
+            let newest = ends.saturating_sub(ends.wrapping_sub(state[1] >> shift) << shift >> shift);
+            if newest.saturating_sub(now) > longest.min(interval.fill) {
+                return fresh;
+            }
+            (newest.max(rule.since.min(now)), newest.max(now))
+        } else {
+            let earliest = ends.saturating_sub(longest.saturating_mul(2));
+            (earliest.max(rule.since).min(now), now)
+        };
+        let owed = ends.saturating_sub(anchor);
+        if owed / 2 > longest {
+            return fresh;
+        }
+        let capacity = interval.ticks_of(rule.limit());
+        let used = scaled(capacity, owed, fill).min(2 * capacity);
+        let lead = used.saturating_sub(interval.ticks_in(counts_as.saturating_sub(anchor)));
+        Level { now: counts_as, lead, ends }
     }
 
     fn write(self, rule: &Rule, state: &mut [u64]) {
@@ -172,8 +250,7 @@ impl Level {
         let micros = interval.micros_in(lead);
         let excess = u64::try_from(interval.ticks_in(micros) - lead).unwrap_or(0);
         state[0] = self.now.saturating_add(micros);
-        // With 64 bits for the ticks nothing would be left for the instant; there are at most 32.
-        state[1] = self.now << interval.tick_bits | excess;
+        state[1] = self.now << interval.shift() | excess << MARK_BITS | interval.mark;
     }
 }
 
@@ -182,9 +259,9 @@ fn newest(interval: Interval, state: &[u64], now: u64) -> Option<u64> {
     if interval.horizon == 0 {
         return None;
     }
-    let kept = state[1] & !low_bits(interval.tick_bits);
+    let kept = state[1] & !low_bits(interval.shift());
     // Two's complement makes the difference right modulo 2^bits, whichever of the two has wrapped.
-    let ahead = kept.wrapping_sub(now << interval.tick_bits).cast_signed() >> interval.tick_bits;
+    let ahead = kept.wrapping_sub(now << interval.shift()).cast_signed() >> interval.shift();
     let ahead = u64::try_from(ahead).ok().filter(|ahead| *ahead > 0)?;
     let newest = now.checked_add(ahead)?;
     let lead = state[0].checked_sub(newest)?;
@@ -200,6 +277,17 @@ fn quotient(ticks: u128, by: u64) -> u64 {
     match u64::try_from(ticks) {
         Ok(ticks) => ticks / by,
         Err(_) => u64::try_from(ticks / u128::from(by)).unwrap_or(u64::MAX),
+    }
+}
+
+/// `amount` × `times` ÷ `by`, rounded up. Where the product is too large, `by` loses bits in favour of more.
+fn scaled(amount: u128, times: u64, by: u64) -> u128 {
+    let (times, mut by, mut amount) = (u128::from(times), u128::from(by), amount);
+    loop {
+        match amount.checked_mul(times) {
+            Some(product) => return product.div_ceil(by.max(1)),
+            None => (amount, by) = (amount.div_ceil(2), by / 2),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::explain::Written;
 use super::matching::{Candidate, Node, RuleId, Rules};
+use super::steady::Quotas;
 use super::{
     AttributeId, Condition, Cost, Limit, LimitId, Mode, Operation, OperationId, Per, Policy, Record, RecordsOf, UnitId,
 };
@@ -236,7 +237,9 @@ impl<'d> Freezer<'d> {
     }
 
     fn freeze(mut self) -> Result<Policy, FreezeError> {
-        let limits = self.draft.limits.iter().map(|limit| self.limit(limit)).collect::<Result<Box<[_]>, _>>()?;
+        let quotas = Quotas::of(self.draft);
+        let limits =
+            self.draft.limits.iter().map(|limit| self.limit(limit, &quotas)).collect::<Result<Box<[_]>, _>>()?;
         let records = self.records()?;
         let operations = self.operations(&records)?;
         let written = self.written(&records)?;
@@ -257,7 +260,7 @@ impl<'d> Freezer<'d> {
         })
     }
 
-    fn limit(&self, draft: &LimitDraft) -> Result<Limit, FreezeError> {
+    fn limit(&self, draft: &LimitDraft, quotas: &Quotas<'_>) -> Result<Limit, FreezeError> {
         let mut conditions = Vec::new();
         for (attribute, values) in &draft.when {
             conditions.push(Condition::In(self.attribute(attribute)?, boxed(values)));
@@ -282,6 +285,7 @@ impl<'d> Freezer<'d> {
             mode: draft.mode,
             conditions: conditions.into(),
             identity: identity(names.chain(counted_by)),
+            is_steady: quotas.are_steady(draft),
         })
     }
 

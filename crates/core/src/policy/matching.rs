@@ -42,6 +42,10 @@ impl Rules {
         &self.0[id.0 as usize]
     }
 
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        self.0.iter_mut().for_each(|rule| *rule = rule.since(now));
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
         self.0.iter()
     }

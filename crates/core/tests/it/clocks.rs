@@ -1,7 +1,10 @@
 //! Clocks that step and jitter, and rules that change under a counter (I10, I35).
 
 use proptest::prelude::*;
-use tidegate_core::{Algorithm, Quota, Rule, Span, Timestamp, Wait};
+use tidegate_core::{
+    Algorithm, Cost, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Rule, Span, Timestamp,
+    Wait,
+};
 
 use crate::oracle::Oracle;
 use crate::samples::{Gap, Sample, Story, beginnings, cases, gaps, needs, rules_of, timed_rules, windowed_rules};
@@ -153,6 +156,89 @@ proptest! {
     }
 }
 
+/// I35: what a bucket had used when another quota came into force, as a share of its burst, is used of the new one; from
+/// then on units come back at the new rate. Against fractions: used = units / burst − time / time to fill.
+#[test]
+fn a_bucket_keeps_its_used_share_i35() {
+    let minute = Span::from_secs(60);
+    let bucket = |amount, window, burst| Quota { burst, ..Quota::per(amount, window) };
+    let quotas = [
+        bucket(100, minute, 100),
+        bucket(200, minute, 200),
+        bucket(70, minute, 70),
+        bucket(100, minute, 20),
+        bucket(10, Span::from_secs(1), 20),
+        bucket(20, Span::from_secs(1), 20),
+        bucket(7, Span::from_secs(1), 7),
+        bucket(1_000, Span::from_secs(86_400), 1_000),
+        bucket(30, Span::from_secs(3_600), 60),
+    ];
+    let start = 1_706_774_400_123_457_u64;
+    for (old, new) in quotas.into_iter().flat_map(|old| quotas.map(|new| (old, new))) {
+        for (taken, to_change, since_change) in [
+            (1, 0, 0),
+            (old.burst / 2, 0, 0),
+            (old.burst, 0, 0),
+            (old.burst, 3_000_001, 0),
+            (old.burst, 1_000, 999_999),
+        ] {
+            let policies = [old, new].map(|quota| token_bucket_policy(quota));
+            let [before, mut after] = policies;
+            let (change, now) = (start + to_change, start + to_change + since_change);
+            after.begin(Timestamp::from_micros(change));
+            let rules = [&before, &after].map(|policy| *policy.rules().next().unwrap());
+            let mut state = vec![0; 2];
+            rules[0].charge(&mut state, taken, Timestamp::from_micros(start));
+            let status = rules[1].peek(&state, 1, Timestamp::from_micros(now));
+            let wholly_back = tidegate_core::idle_at(&state) <= Timestamp::from_micros(now);
+            // All in shares of 1 / (burst × window): units count window each, a microsecond counts amount.
+            let share = |quota: Quota, units: u64| u128::from(units) * u128::from(quota.window.as_micros());
+            let back = |quota: Quota, micros: u64| u128::from(micros) * u128::from(quota.amount);
+            let used = share(old, taken).saturating_sub(back(old, to_change));
+            let used = (used * share(new, new.burst)).div_ceil(share(old, old.burst));
+            let used = if wholly_back { 0 } else { used.saturating_sub(back(new, since_change)) };
+            let left = (share(new, new.burst) - used) / share(new, 1);
+            let found = u128::from(status.remaining);
+            let slack = if tells_its_fill(old) { 0 } else { (u128::from(new.burst) / 64).max(1) };
+            assert!(found <= left && left - found <= slack.max(1), "{old:?} to {new:?}: {found} left, expected {left}");
+            if let Wait::For(span) = status.retry_after {
+                let then = now + span.as_micros();
+                assert!(rules[1].peek(&state, 1, Timestamp::from_micros(then)).fits());
+                assert!(!rules[1].peek(&state, 1, Timestamp::from_micros(then - 1)).fits());
+            }
+        }
+    }
+}
+
+/// Whether the time to fill has three digits.
+fn tells_its_fill(quota: Quota) -> bool {
+    let mut micros = quota.burst * quota.window.as_micros() / quota.amount;
+    while micros.is_multiple_of(10) {
+        micros /= 10;
+    }
+    micros < 1_000
+}
+
+fn token_bucket_policy(quota: Quota) -> Policy {
+    let limit = LimitDraft {
+        name: "l".into(),
+        on: None,
+        per: Vec::new(),
+        unit: "requests".into(),
+        cost: Cost::One,
+        quota: QuotaTree::Fixed(quota),
+        algorithm: Algorithm::TokenBucket,
+        mode: Mode::Enforce,
+        when: Vec::new(),
+        unless: Vec::new(),
+        exempt_created_before: None,
+    };
+    let operations = vec![OperationDraft { name: "other".into(), class: None, method: None }];
+    let draft =
+        PolicyDraft { name: "p".into(), operations, default_operation: "other".into(), ..PolicyDraft::default() };
+    Policy::freeze(&PolicyDraft { limits: vec![limit], ..draft }).unwrap()
+}
+
 /// I10: a thousand callers who read the clock in one order and arrive in another all get their place.
 #[test]
 fn callers_in_the_wrong_order_all_fit_i8() {
@@ -180,9 +266,9 @@ fn longest_step(sample: &Sample) -> u64 {
     }
 }
 
-/// Whether a bucket's state has room for the newest `now`: three fills in the bits that its fraction leaves.
+/// Whether a bucket's state has room for the newest `now`: three fills in the bits that mark and fraction leave.
 fn remembers_newest(sample: &Sample) -> bool {
-    sample.algorithm != Algorithm::TokenBucket || u128::from(denominator(sample)) * 8 * sample.fill() < 1 << 62
+    sample.algorithm != Algorithm::TokenBucket || u128::from(denominator(sample)) * 8 * sample.fill() < 1 << 38
 }
 
 /// Of the microseconds between two units, in lowest terms; windows have none.

@@ -233,8 +233,8 @@ fn identities_survive_what_may_change_i34() {
     assert_ne!(with_cells(9), with_cells(10));
 }
 
-/// I1, I34: a counter outlives a change of its quota that leaves what is used comparable: another amount, but no other
-/// window, and of a bucket no other time to fill or fraction of a microsecond.
+/// I1, I34: a window's counter outlives a change of its quota that leaves what is used comparable: another amount, but no
+/// other window. A bucket outlives all, as it keeps a share.
 #[test]
 fn counters_are_named_by_what_their_units_stand_for_i34() {
     let (minute, hour) = (Span::from_secs(60), Span::from_secs(3_600));
@@ -252,12 +252,44 @@ fn counters_are_named_by_what_their_units_stand_for_i34() {
         assert!(!is_kept(algorithm, Quota::per(10, minute), Quota::per(10, hour)));
     }
     let bucket = |amount, burst| Quota { burst, ..Quota::per(amount, minute) };
-    assert!(is_kept(Algorithm::TokenBucket, bucket(10, 10), bucket(600, 600)));
-    assert!(!is_kept(Algorithm::TokenBucket, bucket(10, 10), bucket(10, 1)));
-    assert!(
-        !is_kept(Algorithm::TokenBucket, bucket(60, 60), bucket(59, 59)),
-        "the one has no fractions, the other has"
-    );
-    assert!(!is_kept(Algorithm::TokenBucket, Quota::per(1, minute), Quota::per(1, hour)));
+    for other in [bucket(600, 600), bucket(10, 1), bucket(7, 7), Quota::per(1, hour)] {
+        assert!(is_kept(Algorithm::TokenBucket, bucket(10, 10), other));
+    }
     assert!(is_kept(Algorithm::Concurrency, Quota::per(3, Span::ZERO), Quota::per(5, Span::ZERO)));
+}
+
+/// I3: a bucket goes on under another quota only if no caller can choose between the two.
+#[test]
+fn buckets_of_chosen_quotas_count_apart_i3() {
+    let quotas = [Quota::per(10, Span::from_secs(60)), Quota::per(10, Span::from_secs(3_600))].map(QuotaTree::Fixed);
+    let by = |attribute: &str| QuotaTree::By {
+        attribute: attribute.into(),
+        cases: ["a", "b"].map(String::from).into_iter().zip(quotas.clone()).collect(),
+        default: None,
+    };
+    let is_shared = |attribute: &str, per: &[&str]| {
+        let per = per.iter().map(|name| ((*name).to_owned(), true)).collect();
+        let limit = LimitDraft { algorithm: Algorithm::TokenBucket, per, ..limit("l", by(attribute)) };
+        let policy = Policy::freeze(&policy(vec![limit])).unwrap();
+        let id = policy.attribute(attribute).unwrap();
+        let bytes = ["a", "b"].map(|value| {
+            let mut demand = Demand::on(&policy);
+            let demand = demand.set(id, value).unwrap().build();
+            let mut bytes = [0; 16];
+            let mut parts = 0;
+            policy.resolve(&demand, Timestamp::from_secs(0))[0].key().write(|part| {
+                if parts == 0 {
+                    bytes.copy_from_slice(part);
+                }
+                parts += 1;
+            });
+            bytes
+        });
+        bytes[0] == bytes[1]
+    };
+    assert!(is_shared("plan", &["app"]), "a plan is not chosen with each request");
+    assert!(is_shared("app", &["app"]), "the value names the counter too");
+    assert!(!is_shared("method", &["app"]));
+    assert!(!is_shared("app", &["user"]));
+    assert!(is_shared("method", &["method"]));
 }

@@ -105,6 +105,7 @@ pub(crate) fn canonical(host: &str) -> Result<String, BadRequest> {
             }
             (&host[..address.len() + 2], after)
         }
+        None if host.starts_with('[') => return bad("expected an IPv6 address between brackets"),
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
     let is_port = |digits: &str| digits.is_empty() || digits.parse::<u16>().is_ok_and(|_| !digits.starts_with('+'));

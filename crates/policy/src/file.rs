@@ -16,6 +16,7 @@ pub(crate) struct File {
     pub(crate) default_operation: Option<Text>,
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) jwt: Option<Jwt>,
+    pub(crate) client: Option<Client>,
     pub(crate) plans: Plans,
     pub(crate) operations: Vec<Operation>,
     pub(crate) units: Vec<Unit>,
@@ -46,6 +47,16 @@ pub(crate) struct Jwt {
     pub(crate) place: Place,
     pub(crate) from: Vec<Text>,
     pub(crate) upstream_verifies: bool,
+}
+
+/// Whose address the client's is.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) place: Place,
+    pub(crate) header: Option<Text>,
+    pub(crate) trusted: Vec<Text>,
+    pub(crate) ipv4_prefix: Option<u8>,
+    pub(crate) ipv6_prefix: Option<u8>,
 }
 
 /// The plans on sale.
@@ -146,8 +157,19 @@ pub(crate) struct Record {
 }
 
 /// The fixed keys of the outermost table.
-const KEYS: &[&str] =
-    &["name", "dialect", "bases", "default_operation", "attributes", "jwt", "plans", "operations", "units", "limit"];
+const KEYS: &[&str] = &[
+    "name",
+    "dialect",
+    "bases",
+    "default_operation",
+    "attributes",
+    "client",
+    "jwt",
+    "plans",
+    "operations",
+    "units",
+    "limit",
+];
 
 /// Attributes whose records would be under one of [`KEYS`].
 pub(crate) const RESERVED_ATTRIBUTES: &[&str] = &["attribute", "base", "unit"];
@@ -167,6 +189,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
             "default_operation" => file.default_operation = reader.text(field),
             "attributes" => file.attributes = attributes(reader, field),
             "jwt" => file.jwt = jwt(reader, field),
+            "client" => file.client = client(reader, field),
             "plans" => file.plans = plans(reader, field),
             "operations" => file.operations = operations(reader, field),
             "units" => file.units = units(reader, field),
@@ -192,7 +215,7 @@ fn is_lost(field: &Field<'_, '_>) -> bool {
     let value = field.value.get_ref();
     match &*field.key {
         "limit" => !value.is_array(),
-        "attributes" | "jwt" | "plans" | "operations" | "units" => !value.is_table(),
+        "attributes" | "client" | "jwt" | "plans" | "operations" | "units" => !value.is_table(),
         _ => false,
     }
 }
@@ -261,6 +284,28 @@ fn jwt(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Jwt> {
     let upstream_verifies = fields.get("upstream_verifies").and_then(|field| reader.boolean(field));
     let upstream_verifies = upstream_verifies.unwrap_or(false);
     Some(Jwt { place: field.key.place, from: from.unwrap_or_default(), upstream_verifies })
+}
+
+fn client(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Client> {
+    let keys = ["header", "trusted", "ipv4_prefix", "ipv6_prefix"];
+    let fields = reader.record("client", field.value, "[client]", &keys)?;
+    let header = fields.get("header").and_then(|field| reader.text(field));
+    if header.is_some() {
+        reader.required(&fields, "trusted", "[client] with a header", "[\"10.0.0.0/8\"]");
+    }
+    let trusted = fields.get("trusted");
+    let trusted = trusted.and_then(|field| reader.texts(field, "name the proxies, or leave it out"));
+    let mut prefix = |key: &str, most: u16| {
+        let length = fields.get(key).and_then(|field| reader.whole(field, most))?;
+        u8::try_from(length).ok()
+    };
+    Some(Client {
+        place: field.key.place,
+        header,
+        trusted: trusted.unwrap_or_default(),
+        ipv4_prefix: prefix("ipv4_prefix", 32),
+        ipv6_prefix: prefix("ipv6_prefix", 128),
+    })
 }
 
 fn plans(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Plans {

@@ -11,6 +11,7 @@
 
 mod bad_request;
 mod build;
+mod client;
 mod draft;
 mod facts;
 mod glob;
@@ -24,11 +25,14 @@ mod route;
 mod routes;
 mod sources;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
 use tidegate_core::{AttributeId, OperationId, Policy, Timestamp, UnitId, bounds};
 
+use client::Client;
+pub(crate) use client::{MAX_TRUSTED, Network};
 use json::{Found, Pointer};
 use jwt::{Claims, Secrets};
 use meter::Settle;
@@ -41,7 +45,9 @@ use sources::{Attribute, Inputs, Place};
 
 pub use bad_request::BadRequest;
 pub use build::IntakeError;
-pub use draft::{AttributeDraft, CostDraft, From, IntakeDraft, JwtDraft, RouteDraft, SettleDraft, SourceDraft};
+pub use draft::{
+    AttributeDraft, ClientDraft, CostDraft, From, IntakeDraft, JwtDraft, RouteDraft, SettleDraft, SourceDraft,
+};
 pub use facts::Facts;
 pub use meter::{MAX_METERED_BYTES, MeterProblem, ResponseMeter};
 pub use route::Route;
@@ -99,6 +105,8 @@ struct Tokens {
 /// A request, as far as attributes and costs come from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'r> {
+    /// The address that it comes from; a proxy's where one stands between.
+    pub peer: Option<IpAddr>,
     /// The host it is for, from `Host` or `:authority`, with or without port.
     pub host: Option<&'r str>,
     /// Its headers.
@@ -134,7 +142,7 @@ impl Intake {
 
     /// Whether an attribute may come from the header of that name.
     pub fn reads_header(&self, name: &HeaderName) -> bool {
-        self.inputs.headers.contains(name)
+        self.inputs.headers.contains(name) || self.inputs.client.as_ref().and_then(Client::header) == Some(name)
     }
 
     /// Whether the response states a cost of this operation.

@@ -13,7 +13,7 @@ mod quota;
 mod reading;
 
 pub use intake::{
-    Asked, AttributeDraft, BadRequest, CostDraft, Facts, From, Intake, IntakeDraft, IntakeError, JwtDraft,
+    Asked, AttributeDraft, BadRequest, ClientDraft, CostDraft, Facts, From, Intake, IntakeDraft, IntakeError, JwtDraft,
     MAX_METERED_BYTES, MeterProblem, ResponseMeter, Route, RouteDraft, SettleDraft, SourceDraft,
 };
 pub use lower::{Lowered, lower};

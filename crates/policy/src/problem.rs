@@ -206,6 +206,7 @@ kinds! {
     UNSETTLED           "E047" "a cost that is known both before and after"
     COST_TWICE          "E048" "two costs of one operation in one unit"
     CLAIMED_SECRET      "E049" "a secret that is chosen by the token it verifies"
+    BAD_NETWORK         "E050" "not a block of addresses"
     REFUSED             "E099" "refused when it was put together"
     UNUSED_ATTRIBUTE    "W001" "an attribute that nothing uses"
     UNREACHED_SOURCE    "W002" "a source that is never reached"
@@ -213,6 +214,8 @@ kinds! {
     UNUSED_JWT          "W004" "[jwt] without a use"
     UNTRUSTED_CLAIMS    "W005" "claims that never count"
     UNUSED_UNIT         "W006" "a unit that no limit counts"
+    UNUSED_CLIENT       "W020" "[client] without a use"
+    TRUSTED_BY_ALL      "W021" "every address is trusted"
 }
 
 impl Problem {
@@ -537,8 +540,8 @@ impl Problem {
     }
 
     pub(crate) fn bad_source(place: Place, found: &str, label: &str, help: Option<String>) -> Problem {
-        let forms = "sources: `header:NAME`, `query:NAME`, `path:PARAMETER`, `bearer`, `jwt:CLAIM`, \
-                     `host:PATTERN`, `body:/POINTER`, `constant:VALUE`";
+        let forms = "sources: `header:NAME`, `query:NAME`, `path:PARAMETER`, `bearer`, `client`, \
+                     `jwt:CLAIM`, `host:PATTERN`, `body:/POINTER`, `constant:VALUE`";
         Problem::new(&BAD_SOURCE, place, format!("{} is not a source", quoted(found)), label).help(forms).perhaps(help)
     }
 
@@ -588,6 +591,12 @@ impl Problem {
             .help("put the secret in records of an attribute that does not come from the token")
     }
 
+    pub(crate) fn bad_network(text: &Text, label: &str, help: Option<String>) -> Problem {
+        let message = format!("{} is not a block of addresses", quoted(text));
+        let usual = "write an address, as `192.0.2.7`, or a block, as `10.0.0.0/8` or `fd00::/8`";
+        Problem::new(&BAD_NETWORK, text.place, message, label).help(usual).perhaps(help)
+    }
+
     /// What the core or the intake refused although nothing was found here. It points to a gap in these checks.
     pub(crate) fn refused(place: Place, why: &dyn fmt::Display) -> Problem {
         Problem::new(&REFUSED, place, format!("the policy cannot be put together: {why}"), "")
@@ -624,6 +633,17 @@ impl Problem {
         let message = "claims of tokens never count".to_owned();
         Problem::new(&UNTRUSTED_CLAIMS, place, message, "no record has a `secret` to verify tokens with")
             .help("give records a `secret`, or state `upstream_verifies = true` if the upstream rejects forged tokens")
+    }
+
+    pub(crate) fn unused_client(place: Place) -> Problem {
+        Problem::new(&UNUSED_CLIENT, place, "[client] is not used".to_owned(), "no attribute has the source `client`")
+            .help("leave it out, or read the address with `client`")
+    }
+
+    pub(crate) fn trusted_by_all(text: &Text) -> Problem {
+        let message = format!("{} trusts every address", quoted(text));
+        let label = "a caller can write any client's address into the header";
+        Problem::new(&TRUSTED_BY_ALL, text.place, message, label).help("name the addresses of the proxies alone")
     }
 
     pub(crate) fn unused_unit(name: &Text) -> Problem {

@@ -71,7 +71,7 @@ impl<'p> World<'p> {
     fn facts(&self, request: &Request<'_>) -> Result<Facts, BadRequest> {
         let route = self.intake.route(&request.method, &request.target)?;
         let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let asked = Asked { host, headers: &request.headers, body: request.body.as_deref() };
+        let asked = Asked { peer: None, host, headers: &request.headers, body: request.body.as_deref() };
         self.intake.extract(self.policy, &route, &asked, self.limiter.clock().now())
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tidegate_core::{AttributeId, Cost, Limit, OperationId, Policy, UnitId};
 
-use super::draft::{AttributeDraft, From, IntakeDraft, JwtDraft};
+use super::client::Client;
+use super::draft::{AttributeDraft, From, IntakeDraft, JwtDraft, SourceDraft};
 use super::json::{MAX_POINTERS, Pointer};
 use super::jwt::{Claims, Secret, Secrets};
 use super::meter::Settle;
@@ -51,6 +52,10 @@ impl Builder<'_> {
     fn build(mut self) -> Result<Intake, String> {
         let draft = self.draft;
         let routes = Routes::build(&draft.bases, &draft.routes, |name| self.policy.operation_named(name))?;
+        let reads_client = |source: &SourceDraft| source.from.contains(&From::Client);
+        if draft.attributes.iter().flat_map(|attribute| &attribute.sources).any(reads_client) {
+            self.inputs.client = Some(Client::build(&draft.client)?);
+        }
         let mut attributes = Vec::new();
         for attribute in &draft.attributes {
             attributes.push(self.attribute(attribute, &routes)?);

@@ -17,6 +17,8 @@ pub struct IntakeDraft {
     pub attributes: Vec<AttributeDraft>,
     /// Where the token of `jwt:` sources is, and when its claims count.
     pub jwt: Option<JwtDraft>,
+    /// Whose address the `client` source is.
+    pub client: ClientDraft,
     /// Costs that the request itself states.
     pub costs: Vec<CostDraft>,
     /// Costs that the response states.
@@ -64,6 +66,8 @@ pub enum From {
     Path(String),
     /// The token of `Authorization: Bearer …`.
     Bearer,
+    /// The client's address, by [`IntakeDraft::client`].
+    Client,
     /// The claim of that name in the token of [`IntakeDraft::jwt`].
     Jwt(String),
     /// The part of the host that `{value}` stands for in the pattern.
@@ -75,8 +79,8 @@ pub enum From {
 }
 
 impl From {
-    /// Reads a source as policies write it: `header:NAME`, `query:NAME`, `path:PARAM`, `bearer`, `jwt:CLAIM`,
-    /// `host:PATTERN`, `body:/json/pointer`, `constant:VALUE`.
+    /// Reads a source as policies write it: `header:NAME`, `query:NAME`, `path:PARAM`, `bearer`, `client`,
+    /// `jwt:CLAIM`, `host:PATTERN`, `body:/json/pointer`, `constant:VALUE`.
     ///
     /// # Errors
     ///
@@ -86,8 +90,9 @@ impl From {
             Some((kind, rest)) => (kind, Some(rest)),
             None => (text, None),
         };
-        if kind == "bearer" {
-            return if rest.is_none() { Ok(From::Bearer) } else { Err("`bearer` stands alone".to_owned()) };
+        if let "bearer" | "client" = kind {
+            let alone = if kind == "bearer" { From::Bearer } else { From::Client };
+            return if rest.is_none() { Ok(alone) } else { Err(format!("`{kind}` stands alone")) };
         }
         let Some(rest) = rest else {
             return Err(format!("expected a source such as `header:{text}`, `query:{text}` or `bearer`"));
@@ -105,7 +110,7 @@ impl From {
             "host" => HostPattern::parse(rest).map(|_| From::Host(rest.to_owned())),
             "body" => Pointer::parse(rest).map(|_| From::Body(rest.to_owned())),
             _ => Err(format!(
-                "`{kind}` is no kind of source; there are header, query, path, bearer, jwt, host, body and constant"
+                "`{kind}` is no kind of source; there are header, query, path, bearer, client, jwt, host, body and constant"
             )),
         }
     }
@@ -148,6 +153,26 @@ impl fmt::Debug for JwtDraft {
             .field("upstream_verifies", &self.upstream_verifies)
             .field("secrets", &self.secrets.keys())
             .finish()
+    }
+}
+
+/// Whose address the client's is, and how it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientDraft {
+    /// The header in which proxies say whom they were called by: `Forwarded`, or one with a list of addresses.
+    pub header: Option<String>,
+    /// Blocks of addresses of proxies whose word counts: `10.0.0.0/8`.
+    pub trusted: Vec<String>,
+    /// Leading bits of an IPv4 address that make a client, 1 to 32.
+    pub ipv4_prefix: u8,
+    /// Leading bits of an IPv6 address that make a client, 1 to 128.
+    pub ipv6_prefix: u8,
+}
+
+impl Default for ClientDraft {
+    /// The peer's address: whole if it is IPv4; of IPv6 the 64 bits that one subscriber has at least.
+    fn default() -> ClientDraft {
+        ClientDraft { header: None, trusted: Vec::new(), ipv4_prefix: 32, ipv6_prefix: 64 }
     }
 }
 

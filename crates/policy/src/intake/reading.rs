@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::net::IpAddr;
 
 use http::HeaderMap;
 use tidegate_core::bounds;
@@ -25,6 +26,7 @@ pub(crate) struct Reading<'r> {
     queries: Vec<Option<String>>,
     parameters: Option<(&'r Route, &'r Shape)>,
     host: Option<String>,
+    peer: Option<IpAddr>,
     body: Body<'r>,
     /// Claims that count; none until the token is looked at.
     pub(crate) claims: Vec<Option<Found>>,
@@ -84,6 +86,7 @@ impl<'r> Reading<'r> {
             queries: read_query(route.query(), &inputs.queries)?,
             parameters: shape.map(|shape| (route, shape)),
             host: host.transpose()?,
+            peer: asked.peer,
             body,
             claims: Vec::new(),
         })
@@ -114,6 +117,10 @@ impl<'r> Reading<'r> {
             Place::Bearer(index) => match self.headers[*index] {
                 Some(header) => bearer(header)?.map(Cow::Borrowed),
                 None => None,
+            },
+            Place::Client => match (&self.inputs.client, self.peer) {
+                (Some(client), Some(peer)) => Some(Cow::Owned(client.value(peer, self.body.headers)?)),
+                _ => None,
             },
             Place::Claim(index) => {
                 self.claims.get(*index).cloned().flatten().and_then(Found::into_text).map(Cow::Owned)
@@ -161,6 +168,7 @@ impl<'r> Reading<'r> {
             Place::Path(name) => format!("path {name}"),
             Place::Claim(index) => format!("claim {}", self.inputs.claims[*index]),
             Place::Host(_) => "host".to_owned(),
+            Place::Client => "client".to_owned(),
             Place::Body(_) => "body".to_owned(),
             Place::Constant(_) => "constant".to_owned(),
         }

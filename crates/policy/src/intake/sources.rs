@@ -3,6 +3,7 @@
 use http::header::{AUTHORIZATION, HeaderName};
 use tidegate_core::AttributeId;
 
+use super::client::Client;
 use super::draft::{From, SourceDraft};
 use super::glob::Glob;
 use super::host::HostPattern;
@@ -29,6 +30,7 @@ pub(crate) enum Place {
     Query(usize),
     Path(Box<str>),
     Bearer(usize),
+    Client,
     Claim(usize),
     Host(HostPattern),
     Body(usize),
@@ -43,6 +45,8 @@ pub(crate) struct Inputs {
     pub(crate) claims: Vec<Box<str>>,
     pub(crate) bodies: Vec<Pointer>,
     pub(crate) reads_host: bool,
+    /// Whose address the client's is, if it is read.
+    pub(crate) client: Option<Client>,
 }
 
 impl Inputs {
@@ -60,6 +64,7 @@ impl Inputs {
             From::Query(name) => Place::Query(index_of(&mut self.queries, name.as_str().into())),
             From::Path(name) => Place::Path(name.as_str().into()),
             From::Bearer => Place::Bearer(index_of(&mut self.headers, AUTHORIZATION)),
+            From::Client => Place::Client,
             From::Jwt(claim) => Place::Claim(index_of(&mut self.claims, claim.as_str().into())),
             From::Host(pattern) => {
                 self.reads_host = true;

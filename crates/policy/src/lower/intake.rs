@@ -17,6 +17,7 @@ impl<'f> Lowering<'f> {
             routes: self.routes(),
             attributes: self.attributes(&parameters),
             jwt: self.jwt(),
+            client: self.client(),
             costs: self.costs(),
             settles: self.settles(),
         }
@@ -103,6 +104,10 @@ impl<'f> Lowering<'f> {
             self.note(Problem::unused_unit(&unit.name));
         }
         self.warn_of_tokens();
+        let sources = || file.attributes.iter().flat_map(|attribute| &attribute.sources).flat_map(|it| &it.from);
+        if let Some(client) = file.client.as_ref().filter(|_| !sources().any(|from| &**from == "client")) {
+            self.note(Problem::unused_client(client.place));
+        }
     }
 
     fn warn_of_tokens(&mut self) {

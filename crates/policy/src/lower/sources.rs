@@ -1,19 +1,22 @@
 //! Where attributes come from.
 
+use http::HeaderName;
 use tidegate_core::{AttributeId, bounds};
 
 use super::Lowering;
+use super::names::each_once;
 use crate::file;
-use crate::intake::{AttributeDraft, From, JwtDraft, SourceDraft};
+use crate::intake::{AttributeDraft, ClientDraft, From, JwtDraft, MAX_TRUSTED, Network, SourceDraft};
 use crate::problem::{Problem, nearest};
 use crate::reading::Text;
 
 /// The kinds of sources, and how each is written.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
     ("header", "header:NAME"),
     ("query", "query:NAME"),
     ("path", "path:PARAMETER"),
     ("bearer", "bearer"),
+    ("client", "client"),
     ("jwt", "jwt:CLAIM"),
     ("host", "host:{value}.example.com"),
     ("body", "body:/member"),
@@ -81,7 +84,7 @@ impl Lowering<'_> {
         };
         let why = match From::parse(text) {
             Ok(from) => return Some(from),
-            Err(_) if rest.is_empty() && kind != "bearer" => format!("nothing after `{kind}`"),
+            Err(_) if rest.is_empty() && form.contains(':') => format!("nothing after `{kind}`"),
             Err(why) => why,
         };
         self.note(Problem::bad_source(text.place, text, &why, Some(format!("write `{form}`"))));
@@ -122,6 +125,34 @@ impl Lowering<'_> {
         }
     }
 
+    /// Whose address the client's is.
+    pub(super) fn client(&mut self) -> ClientDraft {
+        let Some(client) = &self.file.client else { return ClientDraft::default() };
+        if let Some(header) = client.header.as_ref().filter(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
+            self.note(Problem::bad_name(header, header.place, "a header", "letters, digits and `-`"));
+        }
+        each_once(&client.trusted, "trusted", &mut self.problems);
+        if let Some(block) = client.trusted.get(MAX_TRUSTED) {
+            let kind = "blocks of trusted addresses";
+            self.note(Problem::too_many(block.place, kind, MAX_TRUSTED, client.trusted.len()));
+        }
+        for text in client.trusted.iter().take(MAX_TRUSTED) {
+            match Network::parse(text) {
+                Ok(network) if network.is_everything() => self.note(Problem::trusted_by_all(text)),
+                Ok(_) => {}
+                Err(mistake) => self.note(Problem::bad_network(text, &mistake.label, mistake.help)),
+            }
+        }
+        let standard = ClientDraft::default();
+        ClientDraft {
+            // Proxies that nobody says otherwise of write this one.
+            header: Some(client.header.as_deref().unwrap_or("X-Forwarded-For").to_owned()),
+            trusted: client.trusted.iter().map(|text| text.to_string()).collect(),
+            ipv4_prefix: client.ipv4_prefix.unwrap_or(standard.ipv4_prefix),
+            ipv6_prefix: client.ipv6_prefix.unwrap_or(standard.ipv6_prefix),
+        }
+    }
+
     /// Where tokens are, and the secrets that verify them.
     pub(super) fn jwt(&mut self) -> Option<JwtDraft> {
         let jwt = self.file.jwt.as_ref()?;
@@ -146,13 +177,14 @@ fn meant(text: &Text, kind: &str) -> Option<String> {
         "cookie" => return Some("take the value from a header of its own; cookies are not read".to_owned()),
         "const" | "value" | "default" => "constant",
         "token" | "authorization" => "bearer",
+        "ip" | "address" | "peer" | "remote" => "client",
         "claim" => "jwt",
         "param" | "parameter" => "path",
         _ => nearest(kind, &KINDS.map(|(kind, _)| kind))?,
     };
     let form = KINDS.iter().find(|(known, _)| *known == kind).map(|(_, form)| *form)?;
     match text.split_once(':') {
-        Some((_, rest)) if kind != "bearer" => Some(format!("did you mean `{kind}:{rest}`?")),
+        Some((_, rest)) if form.contains(':') => Some(format!("did you mean `{kind}:{rest}`?")),
         _ => Some(format!("did you mean `{form}`?")),
     }
 }

@@ -132,7 +132,8 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
             false => None,
         };
         let body = gathered.as_ref().map(|(body, _)| &**body);
-        let asked = Asked { host: Some(&authority), headers: request.headers(), body };
+        let peer = Some(self.address.ip());
+        let asked = Asked { peer, host: Some(&authority), headers: request.headers(), body };
         let (fields, hold) = self.decide(&route, &asked)?;
         Ok(match hold {
             Some(hold) => Ruling::Forward(Pass { route, authority, fields, hold, gathered }),

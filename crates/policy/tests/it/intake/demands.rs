@@ -105,7 +105,7 @@ fn a_route_of_another_intake_does_no_harm() {
     let big = api();
     let small = Sketch::new().attribute("user", &["header:user"]).build();
     let route = big.intake.route(&http::Method::POST, "/send/max").unwrap();
-    let asked = tidegate_policy::Asked { host: None, headers: &http::HeaderMap::new(), body: Some(b"{}") };
+    let asked = tidegate_policy::Asked { peer: None, host: None, headers: &http::HeaderMap::new(), body: Some(b"{}") };
     let facts = small.intake.extract(&small.policy, &route, &asked, super::sketch::NOW).unwrap();
     assert_eq!(facts.operation(), route.operation());
 }

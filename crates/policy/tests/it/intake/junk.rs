@@ -1,5 +1,7 @@
 //! Whatever strangers send: no panic, the same answer twice, and bounds that hold (I36, design 4.7).
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use tidegate_core::{Cost, bounds};
@@ -17,6 +19,8 @@ fn api() -> Api {
         .attribute("app", &["host:{value}.example", "body:/app"])
         .attribute("user", &["jwt:sub", "path:user", "body:/users/0/id"])
         .attribute("rest", &["path:rest"])
+        .attribute("client", &["client"])
+        .client("forwarded", &["0.0.0.0/0"])
         .attribute("plan", &["jwt:plan", "header:x-plan"])
         .jwt(&["header:authorization", "query:token"], true)
         .secret("app", "known", "secret")
@@ -84,9 +88,10 @@ proptest! {
             "/.{0,20}",
         ],
         host in prop::option::of(prop_oneof!["[a-z0-9.:@-]{0,20}", ".{0,10}", Just("known.example".to_owned())]),
-        names in prop::collection::vec(prop::sample::select(vec!["x-key", "x-plan", "x-http-method", "content-encoding", "content-type"]), 0..4),
+        names in prop::collection::vec(prop::sample::select(vec!["x-key", "x-plan", "forwarded", "x-http-method", "content-encoding", "content-type"]), 0..4),
         values in prop::collection::vec(byte_string(), 4),
         token in prop::option::of(token()),
+        peer in prop::option::of(any::<[u8; 4]>().prop_map(IpAddr::from)),
         body in prop::option::of(body()),
     ) {
         let api = api();
@@ -100,7 +105,7 @@ proptest! {
             headers.append("authorization", value);
         }
         if let Ok(route) = api.intake.route(&method, &target) {
-            let asked = Asked { host: host.as_deref(), headers: &headers, body: body.as_deref() };
+            let asked = Asked { peer, host: host.as_deref(), headers: &headers, body: body.as_deref() };
             let facts = api.intake.extract(&api.policy, &route, &asked, NOW);
             prop_assert_eq!(&facts, &api.intake.extract(&api.policy, &route, &asked, NOW));
             match facts {

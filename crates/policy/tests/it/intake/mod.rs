@@ -1,5 +1,6 @@
 //! The intake: from requests to facts. Tables are in `tests/data`.
 
+mod addresses;
 mod attributes;
 mod bodies;
 mod build;

@@ -1,5 +1,7 @@
 //! A small API, drawn in a few words, and requests to it.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tidegate_core::{
     Algorithm, AttributeId, Cost, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, RecordDraft,
@@ -82,6 +84,12 @@ impl Sketch {
         self.record(attribute, value, RecordDraft::default())
     }
 
+    pub(crate) fn client(mut self, header: &str, trusted: &[&str]) -> Sketch {
+        self.intake.client.header = Some(header.to_owned());
+        self.intake.client.trusted = trusted.iter().map(|&block| block.to_owned()).collect();
+        self
+    }
+
     pub(crate) fn record(mut self, attribute: &str, value: &str, record: RecordDraft) -> Sketch {
         self.policy.records.entry(attribute.to_owned()).or_default().insert(value.to_owned(), record);
         self
@@ -154,6 +162,7 @@ pub(crate) fn source_of(from: &[&str], map: &[(&str, &str)]) -> SourceDraft {
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) target: String,
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) host: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
@@ -164,6 +173,7 @@ impl Request {
         Request {
             method: Method::from_bytes(method.as_bytes()).expect("a method"),
             target: target.to_owned(),
+            peer: None,
             host: None,
             headers: HeaderMap::new(),
             body: None,
@@ -196,7 +206,12 @@ impl Request {
 impl Api {
     pub(crate) fn facts_at(&self, request: &Request, now: Timestamp) -> Result<Facts, BadRequest> {
         let route = self.intake.route(&request.method, &request.target)?;
-        let asked = Asked { host: request.host.as_deref(), headers: &request.headers, body: request.body.as_deref() };
+        let asked = Asked {
+            peer: request.peer,
+            host: request.host.as_deref(),
+            headers: &request.headers,
+            body: request.body.as_deref(),
+        };
         self.intake.extract(&self.policy, &route, &asked, now)
     }
 

@@ -173,3 +173,31 @@ async fn the_built_in_upstream_says_what_it_received() {
     client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.answer().await.json()["body_bytes"], 0);
 }
+
+/// I45: the peer's address, and what it says of others only if it is trusted.
+#[tokio::test]
+async fn limits_count_by_the_address_of_the_client() {
+    let policy = |trusted: &str| {
+        format!(
+            "name = 'clients'\n[attributes]\nclient = 'client'\n[client]\ntrusted = '{trusted}'\n\
+             [[limit]]\nname = 'client'\nper = ['client']\nquota = '1/366d'\n"
+        )
+    };
+    for (trusted, statuses) in [("127.0.0.0/8", [200, 200, 429, 400, 200]), ("192.0.2.0/24", [200, 429, 429, 429, 429])]
+    {
+        let gate = Gate::open(&policy(trusted), None).await;
+        let mut client = gate.client().await;
+        let mut found = Vec::new();
+        for header in [
+            "X-Forwarded-For: 198.51.100.1\r\n",
+            "X-Forwarded-For: 198.51.100.1, 198.51.100.2\r\n",
+            "X-Forwarded-For: 198.51.100.3\r\nX-Forwarded-For: ::ffff:198.51.100.2\r\n",
+            "X-Forwarded-For: nobody\r\n",
+            "",
+        ] {
+            client.send(&format!("GET / HTTP/1.1\r\nHost: x\r\n{header}\r\n")).await;
+            found.push(client.answer().await.status);
+        }
+        assert_eq!(found, statuses, "trusted {trusted}");
+    }
+}

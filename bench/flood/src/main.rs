@@ -2,7 +2,8 @@
 //! counter in use is forgotten, and the limits hold for the flood too (I49, I51, I1, I6).
 //!
 //! `cargo run --release -- [KEYS] [CAP] [THREADS]`; a table for `docs/results/` comes out, or a panic that says what did
-//! not hold. Time is virtual: 50,000 keys a second come in, more in a window than the store has counters.
+//! not hold. Time is virtual: 50,000 keys a second come in, more in a window than the store has counters. Below a cap of some
+//! 200,000 the stacks of the threads show in the memory.
 //!
 //! Before the flood some thousand counters are used up, and as many half used, by a quota of a day. After each tenth of
 //! the flood, all of them have to say exactly what they said before. One key in 256 asks on, more often than its quota

@@ -16,7 +16,7 @@ pub fn header(data: &[u8]) {
     let mut headers = HeaderMap::new();
     headers.append(name, value.clone());
     let route = api.intake.route(&Method::GET, "/send/u1").expect("a route of the policy");
-    let asked = Asked { host: None, headers: &headers, body: None };
+    let asked = Asked { peer: None, host: None, headers: &headers, body: None };
     let facts = api.intake.extract(&api.policy, &route, &asked, NOW);
     check(api, &facts);
     let attribute = |name: &str| api.policy.attribute(name).expect("an attribute of the policy");
@@ -53,7 +53,7 @@ pub fn header(data: &[u8]) {
     }
     if matches!(name, "x-key" | "authorization" | "x-plan" | "user-agent") {
         headers.append(name, value);
-        let asked = Asked { host: None, headers: &headers, body: None };
+        let asked = Asked { peer: None, host: None, headers: &headers, body: None };
         let twice = api.intake.extract(&api.policy, &route, &asked, NOW);
         assert!(twice.is_err(), "{name} twice is taken");
     }
@@ -66,7 +66,7 @@ pub fn host(data: &[u8]) {
     let headers = HeaderMap::new();
     let route = api.intake.route(&Method::GET, "/").expect("a route of every policy");
     let facts = |host: &str| {
-        let asked = Asked { host: Some(host), headers: &headers, body: None };
+        let asked = Asked { peer: None, host: Some(host), headers: &headers, body: None };
         api.intake.extract(&api.policy, &route, &asked, NOW)
     };
     let found = facts(host);

@@ -48,7 +48,7 @@ pub fn request(data: &[u8]) {
         headers.append(name, value);
     }
     let Some(route) = checked(api, &method, target) else { return };
-    let asked = Asked { host: host.as_deref(), headers: &headers, body: Some(rest) };
+    let asked = Asked { peer: None, host: host.as_deref(), headers: &headers, body: Some(rest) };
     let facts = extract(api, &route, &asked);
     check(api, &facts);
     let forwarded = api.intake.route(&method, route.target()).expect("what is forwarded is a target");

@@ -79,7 +79,7 @@ fn facts(token: &[u8]) -> Option<Facts> {
     let mut headers = HeaderMap::new();
     headers.append("authorization", HeaderValue::from_bytes(token).ok()?);
     let route = api.intake.route(&Method::GET, "/?app=known").expect("a route of every policy");
-    let asked = Asked { host: None, headers: &headers, body: None };
+    let asked = Asked { peer: None, host: None, headers: &headers, body: None };
     let facts = api.intake.extract(&api.policy, &route, &asked, NOW);
     check(api, &facts);
     facts.ok()

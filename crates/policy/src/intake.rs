@@ -13,6 +13,7 @@ mod bad_request;
 mod build;
 mod client;
 mod draft;
+mod explain;
 mod facts;
 mod glob;
 mod host;
@@ -48,6 +49,7 @@ pub use build::IntakeError;
 pub use draft::{
     AttributeDraft, ClientDraft, CostDraft, From, IntakeDraft, JwtDraft, RouteDraft, SettleDraft, SourceDraft,
 };
+pub use explain::{Finding, Sourced, Understood};
 pub use facts::Facts;
 pub use meter::{MAX_METERED_BYTES, MeterProblem, ResponseMeter};
 pub use route::Route;

@@ -13,8 +13,9 @@ mod quota;
 mod reading;
 
 pub use intake::{
-    Asked, AttributeDraft, BadRequest, ClientDraft, CostDraft, Facts, From, Intake, IntakeDraft, IntakeError, JwtDraft,
-    MAX_METERED_BYTES, MeterProblem, ResponseMeter, Route, RouteDraft, SettleDraft, SourceDraft,
+    Asked, AttributeDraft, BadRequest, ClientDraft, CostDraft, Facts, Finding, From, Intake, IntakeDraft, IntakeError,
+    JwtDraft, MAX_METERED_BYTES, MeterProblem, ResponseMeter, Route, RouteDraft, SettleDraft, SourceDraft, Sourced,
+    Understood,
 };
 pub use lower::{Lowered, lower};
 pub use problem::{Kind, Problem, Problems, Severity, Source, kinds};

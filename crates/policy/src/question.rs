@@ -4,6 +4,8 @@
 //! member given twice is seen, and a number keeps the digits it was written with. Nothing here is ignored: a member, an
 //! attribute, a unit or an operation that the policy does not know is a mistake.
 
+mod request;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -11,6 +13,8 @@ use serde_json::value::RawValue;
 use tidegate_core::{AttributeId, Demand, DemandBuilder, DemandError, Policy, UnitId, bounds};
 
 use crate::problem::nearest;
+
+pub use request::{MAX_HEADERS, Request};
 
 /// Most names that a message lists when it has no better help.
 const MOST_NAMES_IN_HELP: usize = 12;

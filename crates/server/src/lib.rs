@@ -2,6 +2,7 @@
 
 mod accept;
 pub mod assemble;
+pub mod explain;
 pub mod gateway;
 pub mod http;
 pub mod metrics;

@@ -2,12 +2,11 @@
 
 use tidegate_core::Timestamp;
 
+pub use tidegate_policy::question::MAX_HEADERS;
+
 /// Longest line of a trace in bytes: a request with the largest body that the gateway reads for its cost, twice over for
 /// escapes.
 pub const MAX_LINE_BYTES: usize = 4 << 20;
-
-/// Most header lines of one request: more than the gateway takes.
-pub const MAX_HEADERS: usize = 256;
 
 /// The last instant of a trace, the end of the year 9999: later ones are a unit mistaken, milliseconds for seconds.
 pub const LAST_INSTANT: Timestamp = Timestamp::from_secs(253_402_300_799);

@@ -9,5 +9,5 @@ mod trace;
 mod world;
 
 pub use report::{BusyKey, LimitTally, LongestWait, Report};
-pub use trace::{Ask, Entry, Form, Request, Response, Trace, TraceError};
+pub use trace::{Ask, Entry, Form, Request, Response, Trace, TraceError, instant_from_seconds};
 pub use world::{Outcome, World};

@@ -10,13 +10,14 @@ mod instant;
 mod json;
 mod lines;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead};
 
-use http::{HeaderMap, Method};
 use tidegate_core::{Policy, Timestamp};
 use tidegate_policy::question::{BadQuestion, Question};
+
+pub use instant::from_seconds as instant_from_seconds;
+pub use tidegate_policy::question::Request;
 
 use lines::Lines;
 
@@ -49,19 +50,6 @@ pub struct Ask<'l> {
     pub request: Option<Request<'l>>,
     /// What is said directly: it adds to the facts of the request, or overrides them.
     pub question: Question<'l>,
-}
-
-/// A request as a trace tells it.
-#[derive(Debug)]
-pub struct Request<'l> {
-    /// Its method.
-    pub method: Method,
-    /// Path and query.
-    pub target: Cow<'l, str>,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: Option<Cow<'l, [u8]>>,
 }
 
 /// An answer of the upstream as a trace tells it.

@@ -1,9 +1,8 @@
 //! A limiter whose clock a trace drives.
 
-use http::header::HOST;
 use tidegate_core::{Decision, Demand, Policy, UnitId};
 use tidegate_limiter::{Clock, Limiter, ManualClock, Memory, MemoryOptions};
-use tidegate_policy::{Asked, BadRequest, Facts, Intake};
+use tidegate_policy::{BadRequest, Facts, Intake};
 
 use crate::trace::{Ask, Entry, Request, Response};
 
@@ -70,9 +69,7 @@ impl<'p> World<'p> {
 
     fn facts(&self, request: &Request<'_>) -> Result<Facts, BadRequest> {
         let route = self.intake.route(&request.method, &request.target)?;
-        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let asked = Asked { peer: None, host, headers: &request.headers, body: request.body.as_deref() };
-        self.intake.extract(self.policy, &route, &asked, self.limiter.clock().now())
+        self.intake.extract(self.policy, &route, &request.asked(), self.limiter.clock().now())
     }
 
     fn decide(&self, demand: &Demand<'_>, response: Option<&Response>, tell: impl FnOnce(Outcome<'_, '_>)) {

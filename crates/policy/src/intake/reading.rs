@@ -161,7 +161,7 @@ impl<'r> Reading<'r> {
         }
     }
 
-    fn shown(&self, place: &Place) -> String {
+    pub(crate) fn shown(&self, place: &Place) -> String {
         match place {
             Place::Header(index) | Place::Bearer(index) => format!("header {}", self.inputs.headers[*index]),
             Place::Query(index) => format!("query {}", self.inputs.queries[*index]),

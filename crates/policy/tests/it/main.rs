@@ -2,6 +2,7 @@
 
 mod diagnostics;
 mod docs;
+mod explained;
 mod golden;
 mod intake;
 mod lowering;

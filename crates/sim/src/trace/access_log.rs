@@ -28,7 +28,7 @@ pub(super) fn entry<'l>(line: u64, text: &'l [u8], policy: &'l Policy) -> Result
         let Some(value) = rest.quoted() else { break };
         add_header(&mut headers, name, &value);
     }
-    let request = Some(Request { method, target: Cow::Owned(target), headers, body: None });
+    let request = Some(Request { method, target: Cow::Owned(target), headers, body: None, client: None });
     Ok(Entry { line, at, ask: Ask { request, question: Question::on(policy) }, response: None })
 }
 

@@ -6,7 +6,11 @@ use tidegate_policy::question::BadQuestion;
 use crate::bounds::LAST_INSTANT;
 
 /// The instant that the digits of a JSON number name, in seconds since 1970 with up to six decimals.
-pub(super) fn from_seconds(digits: &str) -> Result<Timestamp, BadQuestion> {
+///
+/// # Errors
+///
+/// It is no plain decimal, too precise, or after the year 9999.
+pub fn from_seconds(digits: &str) -> Result<Timestamp, BadQuestion> {
     let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
     if digits.starts_with('-') {
         return Err(BadQuestion::new("expected unix seconds, found a negative number"));

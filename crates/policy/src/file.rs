@@ -39,6 +39,7 @@ pub(crate) struct Attribute {
 pub(crate) struct Source {
     pub(crate) from: Vec<Text>,
     pub(crate) map: Vec<(Text, Text)>,
+    pub(crate) hash: bool,
 }
 
 /// Where tokens are and when their claims count.
@@ -240,18 +241,19 @@ fn sources(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Source> {
 fn source(reader: &mut Reader<'_>, attribute: &Text, item: &Value<'_>) -> Option<Source> {
     if item.get_ref().is_str() {
         let field = Field { key: attribute.clone(), value: item };
-        return reader.text(&field).map(|text| Source { from: vec![text], map: Vec::new() });
+        return reader.text(&field).map(|text| Source { from: vec![text], map: Vec::new(), hash: false });
     }
     if !item.get_ref().is_table() {
         let place = item.span().into();
         reader.note(Problem::wrong_type(place, attribute, "a source or a table with `from`", type_of(item)));
         return None;
     }
-    let fields = reader.record(attribute, item, "a source", &["from", "map"])?;
+    let fields = reader.record(attribute, item, "a source", &["from", "map", "hash"])?;
     let from = reader.required(&fields, "from", "the source", "\"header:NAME\"").cloned();
     let from = from.and_then(|field| reader.texts(&field, "name a source, as `header:X-App`")).unwrap_or_default();
     let map = fields.get("map").map(|field| map(reader, field)).unwrap_or_default();
-    Some(Source { from, map })
+    let hash = fields.get("hash").and_then(|field| reader.boolean(field)).unwrap_or(false);
+    Some(Source { from, map, hash })
 }
 
 fn map(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<(Text, Text)> {

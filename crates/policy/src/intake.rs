@@ -70,7 +70,7 @@ pub struct Intake {
     routes: Routes,
     default_operation: OperationId,
     inputs: Inputs,
-    /// Those that need no claims first.
+    /// Each after its sources; those that need no claims first.
     attributes: Vec<Attribute>,
     tokens: Option<Tokens>,
     /// By operation.
@@ -190,11 +190,11 @@ impl Intake {
     ) -> Result<(), BadRequest> {
         let in_body = self.plans.get(facts.operation().index()).map_or(0, |plan| plan.in_body);
         for attribute in &self.attributes {
-            if attribute.is_claimed() && reading.claims.is_empty() {
+            if attribute.is_claimed && reading.claims.is_empty() {
                 reading.claims = self.claims(reading, facts, now)?;
             }
             for source in &attribute.sources {
-                let value = reading.value(source, in_body & bit(attribute.id) != 0);
+                let value = reading.value(source, &|id| known(policy, facts, id), in_body & bit(attribute.id) != 0);
                 let value = value.map_err(|problem| problem.about_attribute(policy.attribute_name(attribute.id)))?;
                 if let Some(value) = value {
                     facts.put(attribute.id, value);
@@ -246,6 +246,16 @@ impl Intake {
 impl Plan {
     fn needs_body(&self) -> bool {
         self.in_body != 0 || !self.costs.is_empty()
+    }
+}
+
+/// The value of an attribute that was read before, or that follows from the route.
+fn known<'f>(policy: &'f Policy, facts: &'f Facts, attribute: AttributeId) -> Option<&'f str> {
+    let operation = || policy.operation(facts.operation());
+    match attribute {
+        AttributeId::OPERATION => Some(operation().name()),
+        AttributeId::CLASS => operation().class(),
+        attribute => facts.value(attribute),
     }
 }
 

@@ -207,6 +207,7 @@ kinds! {
     COST_TWICE          "E048" "two costs of one operation in one unit"
     CLAIMED_SECRET      "E049" "a secret that is chosen by the token it verifies"
     BAD_NETWORK         "E050" "not a block of addresses"
+    CIRCLE              "E051" "attributes that come from each other"
     REFUSED             "E099" "refused when it was put together"
     UNUSED_ATTRIBUTE    "W001" "an attribute that nothing uses"
     UNREACHED_SOURCE    "W002" "a source that is never reached"
@@ -541,7 +542,7 @@ impl Problem {
 
     pub(crate) fn bad_source(place: Place, found: &str, label: &str, help: Option<String>) -> Problem {
         let forms = "sources: `header:NAME`, `query:NAME`, `path:PARAMETER`, `bearer`, `client`, \
-                     `jwt:CLAIM`, `host:PATTERN`, `body:/POINTER`, `constant:VALUE`";
+                     `jwt:CLAIM`, `host:PATTERN`, `body:/POINTER`, `attribute:NAME`, `constant:VALUE`";
         Problem::new(&BAD_SOURCE, place, format!("{} is not a source", quoted(found)), label).help(forms).perhaps(help)
     }
 
@@ -595,6 +596,20 @@ impl Problem {
         let message = format!("{} is not a block of addresses", quoted(text));
         let usual = "write an address, as `192.0.2.7`, or a block, as `10.0.0.0/8` or `fd00::/8`";
         Problem::new(&BAD_NETWORK, text.place, message, label).help(usual).perhaps(help)
+    }
+
+    /// `circle` has the attributes, each with the source that leads to the next.
+    pub(crate) fn circle(circle: &[(&str, &Text)]) -> Problem {
+        let names: Vec<String> = circle.iter().map(|(name, _)| quoted(name)).collect();
+        let place = circle.first().map_or(Place::at(0), |(_, source)| source.place);
+        let (message, label) = match &*names {
+            [only] => (format!("attribute {only} comes from itself"), "leads back at once".to_owned()),
+            [first, others @ ..] => {
+                (format!("attribute {first} comes from itself"), format!("leads back by {}", others.join(", then ")))
+            }
+            [] => Default::default(),
+        };
+        Problem::new(&CIRCLE, place, message, label).help("take one of them from the request")
     }
 
     /// What the core or the intake refused although nothing was found here. It points to a gap in these checks.

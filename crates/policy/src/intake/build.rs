@@ -60,9 +60,9 @@ impl Builder<'_> {
         for attribute in &draft.attributes {
             attributes.push(self.attribute(attribute, &routes)?);
         }
-        attributes.sort_by_key(Attribute::is_claimed);
+        let attributes = in_order(attributes, |id| self.policy.attribute_name(id))?;
         let tokens = draft.jwt.as_ref().map(|jwt| self.tokens(jwt, &attributes)).transpose()?;
-        if tokens.is_none() && attributes.iter().any(Attribute::is_claimed) {
+        if tokens.is_none() && attributes.iter().any(|attribute| attribute.is_claimed) {
             return Err("a `jwt:` source needs to know where tokens are, which `[jwt]` says".to_owned());
         }
         // Two more are looked up in a token: its times.
@@ -99,8 +99,9 @@ impl Builder<'_> {
                 return Err(named(format!("no route has a parameter `{name}`")));
             }
         }
-        let sources = draft.sources.iter().map(|source| self.inputs.source(source)).collect::<Result<_, _>>();
-        Ok(Attribute { id, sources: sources.map_err(named)? })
+        let source = |source| self.inputs.source(source, |name| source_attribute(self.policy, name));
+        let sources = draft.sources.iter().map(source).collect::<Result<_, _>>();
+        Ok(Attribute { id, is_claimed: false, sources: sources.map_err(named)? })
     }
 
     fn tokens(&mut self, draft: &JwtDraft, attributes: &[Attribute]) -> Result<Tokens, String> {
@@ -114,7 +115,7 @@ impl Builder<'_> {
         let mut secrets: BTreeMap<AttributeId, HashMap<Box<str>, Secret>> = BTreeMap::new();
         for ((attribute, value), secret) in &draft.secrets {
             let id = self.attribute_id(attribute)?;
-            if attributes.iter().any(|known| known.id == id && known.is_claimed()) {
+            if attributes.iter().any(|known| known.id == id && known.is_claimed) {
                 return Err(format!("attribute `{attribute}` selects the secret of tokens and cannot come from one"));
             }
             let secret = Secret::new(secret).ok_or_else(|| format!("the secret of {attribute} `{value}` is empty"))?;
@@ -165,14 +166,20 @@ impl Builder<'_> {
         // What no route leads to can still be the default operation, without parameters.
         let is_routed = !shapes.is_empty() && operation != self.policy.default_operation();
         let is_certain = |name: &str| is_routed && shapes.iter().all(|shape| shape.has_parameter(name));
-        let is_read = |attribute: &&Attribute| self.policy.reads(operation, attribute.id);
-        let selects_secret = |attribute: &&Attribute| {
+        let is_read = |attribute: &Attribute| self.policy.reads(operation, attribute.id);
+        let selects_secret = |attribute: &Attribute| {
             let selects = tokens.is_some_and(|tokens| tokens.secrets.iter().any(|(id, _)| *id == attribute.id));
-            selects && attributes.iter().filter(|attribute| attribute.is_claimed()).any(|claimed| is_read(&claimed))
+            selects && attributes.iter().filter(|attribute| attribute.is_claimed).any(is_read)
         };
+        // From the last to the first: what an attribute is a source of comes after it.
+        let mut read: u16 = 0;
+        for attribute in attributes.iter().rev() {
+            if read & bit(attribute.id) != 0 || is_read(attribute) || selects_secret(attribute) {
+                read |= attribute.attributes().fold(bit(attribute.id), |bits, source| bits | bit(source));
+            }
+        }
         let in_body = attributes.iter().filter(|attribute| attribute.needs_body(is_certain));
-        let read = in_body.filter(|attribute| is_read(attribute) || selects_secret(attribute));
-        read.fold(0, |bits, attribute| bits | bit(attribute.id))
+        in_body.fold(0, |bits, attribute| bits | bit(attribute.id)) & read
     }
 
     fn costs(&self) -> Result<Stated<CostOf>, String> {
@@ -216,6 +223,36 @@ impl Builder<'_> {
     fn operations(&self, names: &[String]) -> Result<BTreeSet<OperationId>, String> {
         names.iter().map(|name| self.operation(name)).collect()
     }
+}
+
+/// The attribute that a source names.
+fn source_attribute(policy: &Policy, name: &str) -> Result<AttributeId, String> {
+    match policy.attribute(name) {
+        Some(AttributeId::PLAN) => Err("the plan is settled after all other attributes".to_owned()),
+        Some(id) => Ok(id),
+        None => Err(format!("no attribute is called `{name}`")),
+    }
+}
+
+/// The attributes in an order in which each comes after its sources; those that need no claims first, as they may select
+/// the secret of the token.
+fn in_order<'p>(mut left: Vec<Attribute>, name: impl Fn(AttributeId) -> &'p str) -> Result<Vec<Attribute>, String> {
+    let mut ordered: Vec<Attribute> = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let is_left = |id: AttributeId| left.iter().any(|attribute| attribute.id == id);
+        let Some(next) = left.iter().position(|attribute| !attribute.attributes().any(is_left)) else {
+            return Err(format!("attribute `{}` depends on itself", name(left[0].id)));
+        };
+        let mut attribute = left.remove(next);
+        let mut sources = attribute.attributes();
+        let is_claimed = sources.any(|id| ordered.iter().any(|source| source.id == id && source.is_claimed));
+        drop(sources);
+        attribute.is_claimed = is_claimed || attribute.reads_claims();
+        ordered.push(attribute);
+    }
+    // Stable: nothing that needs no claims comes from what does.
+    ordered.sort_by_key(|attribute| attribute.is_claimed);
+    Ok(ordered)
 }
 
 /// Costs, each with the operations that it is read for; `None` for all.

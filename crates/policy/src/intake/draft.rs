@@ -53,6 +53,8 @@ pub struct SourceDraft {
     /// Ordered pairs of a pattern (`*` is any run of characters, case does not matter) and the value it stands for.
     /// Empty: the value itself. If none matches, the attribute's next source is asked.
     pub map: Vec<(String, String)>,
+    /// Whether the value is replaced by the beginning of its SHA-256, after the map.
+    pub hash: bool,
 }
 
 /// A place in a request.
@@ -74,13 +76,15 @@ pub enum From {
     Host(String),
     /// The string, whole number or boolean at that JSON pointer into the body.
     Body(String),
+    /// The value of the attribute of that name.
+    Attribute(String),
     /// This value, always.
     Constant(String),
 }
 
 impl From {
     /// Reads a source as policies write it: `header:NAME`, `query:NAME`, `path:PARAM`, `bearer`, `client`,
-    /// `jwt:CLAIM`, `host:PATTERN`, `body:/json/pointer`, `constant:VALUE`.
+    /// `jwt:CLAIM`, `host:PATTERN`, `body:/json/pointer`, `attribute:NAME`, `constant:VALUE`.
     ///
     /// # Errors
     ///
@@ -106,11 +110,12 @@ impl From {
             "query" => name().map(From::Query),
             "path" => name().map(From::Path),
             "jwt" => name().map(From::Jwt),
+            "attribute" => name().map(From::Attribute),
             "constant" => name().map(From::Constant),
             "host" => HostPattern::parse(rest).map(|_| From::Host(rest.to_owned())),
             "body" => Pointer::parse(rest).map(|_| From::Body(rest.to_owned())),
             _ => Err(format!(
-                "`{kind}` is no kind of source; there are header, query, path, bearer, client, jwt, host, body and constant"
+                "`{kind}` is no kind of source; there are header, query, path, bearer, client, jwt, host, body, attribute and constant"
             )),
         }
     }

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use tidegate_core::bounds;
+use tidegate_core::{AttributeId, bounds};
 
 use super::bad_request::BadRequest;
 use super::json::{self, Found, Pointer};
@@ -98,17 +98,38 @@ impl<'r> Reading<'r> {
     /// # Errors
     ///
     /// The value is no clean text, or too long.
-    pub(crate) fn value(&self, source: &Source, is_in_body: bool) -> Result<Option<String>, BadRequest> {
+    ///
+    /// `known` are the values of the attributes that were read before.
+    pub(crate) fn value<'f>(
+        &'f self,
+        source: &Source,
+        known: &dyn Fn(AttributeId) -> Option<&'f str>,
+        is_in_body: bool,
+    ) -> Result<Option<String>, BadRequest> {
         for place in source.places.iter().filter(|place| is_in_body || !matches!(place, Place::Body(_))) {
-            if let Some(value) = self.present(place)? {
-                check_value(&value, || self.shown(place))?;
-                return Ok(source.mapped(&value));
+            if let Some(value) = self.found(place, known)? {
+                if !source.is_hashed {
+                    check_value(&value, || self.shown(place))?;
+                }
+                return Ok(source.given(&value));
             }
         }
         Ok(None)
     }
 
-    /// What is at a place; nothing is as good as an empty text.
+    /// What is at a place of an attribute: of another attribute, what is `known` of it.
+    pub(crate) fn found<'f>(
+        &'f self,
+        place: &Place,
+        known: &dyn Fn(AttributeId) -> Option<&'f str>,
+    ) -> Result<Option<Cow<'f, str>>, BadRequest> {
+        match place {
+            Place::Attribute(id, _) => Ok(known(*id).map(Cow::Borrowed)),
+            place => self.present(place),
+        }
+    }
+
+    /// What is at a place in the request; nothing is as good as an empty text.
     pub(crate) fn present(&self, place: &Place) -> Result<Option<Cow<'_, str>>, BadRequest> {
         let value = match place {
             Place::Header(index) => self.headers[*index].map(Cow::Borrowed),
@@ -128,6 +149,8 @@ impl<'r> Reading<'r> {
             Place::Host(pattern) => self.host.as_deref().and_then(|host| pattern.value(host)).map(Cow::Borrowed),
             Place::Body(index) => self.body.attribute(*index)?.map(Cow::Owned),
             Place::Constant(value) => Some(Cow::Owned(value.to_string())),
+            // No place in the request.
+            Place::Attribute(..) => None,
         };
         Ok(value.filter(|value| !value.is_empty()))
     }
@@ -169,6 +192,7 @@ impl<'r> Reading<'r> {
             Place::Claim(index) => format!("claim {}", self.inputs.claims[*index]),
             Place::Host(_) => "host".to_owned(),
             Place::Client => "client".to_owned(),
+            Place::Attribute(_, name) => format!("attribute {name}"),
             Place::Body(_) => "body".to_owned(),
             Place::Constant(_) => "constant".to_owned(),
         }

@@ -1,6 +1,7 @@
 //! Where attributes come from in a request, settled: names are places in the list of what is read.
 
 use http::header::{AUTHORIZATION, HeaderName};
+use sha2::{Digest, Sha256};
 use tidegate_core::AttributeId;
 
 use super::client::Client;
@@ -13,6 +14,8 @@ use super::json::Pointer;
 #[derive(Debug)]
 pub(crate) struct Attribute {
     pub(crate) id: AttributeId,
+    /// Whether a claim of a token can be its value, be it through other attributes.
+    pub(crate) is_claimed: bool,
     pub(crate) sources: Vec<Source>,
 }
 
@@ -21,6 +24,8 @@ pub(crate) struct Attribute {
 pub(crate) struct Source {
     pub(crate) places: Vec<Place>,
     map: Vec<(Glob, Box<str>)>,
+    /// Whether the value is replaced by a hash of it, so that it may be of any length.
+    pub(crate) is_hashed: bool,
 }
 
 /// A place in a request, by its index in [`Inputs`] where it is read once for all.
@@ -34,6 +39,8 @@ pub(crate) enum Place {
     Claim(usize),
     Host(HostPattern),
     Body(usize),
+    /// Another attribute, which was read before.
+    Attribute(AttributeId, Box<str>),
     Constant(Box<str>),
 }
 
@@ -51,13 +58,21 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     /// Settles one attribute's source.
-    pub(crate) fn source(&mut self, draft: &SourceDraft) -> Result<Source, String> {
-        let places = draft.from.iter().map(|from| self.place(from)).collect::<Result<_, _>>()?;
+    pub(crate) fn source(
+        &mut self,
+        draft: &SourceDraft,
+        attribute: impl Fn(&str) -> Result<AttributeId, String>,
+    ) -> Result<Source, String> {
+        let place = |from: &From| match from {
+            From::Attribute(name) => attribute(name).map(|id| Place::Attribute(id, name.as_str().into())),
+            from => self.place(from),
+        };
+        let places = draft.from.iter().map(place).collect::<Result<_, _>>()?;
         let map = draft.map.iter().map(|(pattern, value)| (Glob::new(pattern), value.as_str().into()));
-        Ok(Source { places, map: map.collect() })
+        Ok(Source { places, map: map.collect(), is_hashed: draft.hash })
     }
 
-    /// Settles one place.
+    /// Settles one place in a request.
     pub(crate) fn place(&mut self, from: &From) -> Result<Place, String> {
         Ok(match from {
             From::Header(name) => Place::Header(self.header(name)?),
@@ -72,6 +87,7 @@ impl Inputs {
             }
             From::Body(pointer) => Place::Body(index_of(&mut self.bodies, Pointer::parse(pointer)?)),
             From::Constant(value) => Place::Constant(value.as_str().into()),
+            From::Attribute(name) => return Err(format!("attribute `{name}` is no place in a request")),
         })
     }
 
@@ -90,8 +106,13 @@ fn index_of<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
 }
 
 impl Source {
+    /// What a value of its places stands for, hashed if it is to be; `None` if the map does not know it.
+    pub(crate) fn given(&self, value: &str) -> Option<String> {
+        self.mapped(value).map(|value| if self.is_hashed { hash(&value) } else { value })
+    }
+
     /// What a value of its places stands for; `None` if the map does not know it.
-    pub(crate) fn mapped(&self, value: &str) -> Option<String> {
+    fn mapped(&self, value: &str) -> Option<String> {
         if self.map.is_empty() {
             return Some(value.to_owned());
         }
@@ -105,10 +126,24 @@ impl Source {
     }
 }
 
+/// The first 128 bits of a value's SHA-256, in hexadecimal digits: enough that nobody finds two texts of one hash.
+fn hash(value: &str) -> String {
+    let digest = Sha256::digest(value.as_bytes());
+    digest.iter().take(16).fold(String::with_capacity(32), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
 impl Attribute {
-    /// Whether a claim of a token can be its value.
-    pub(crate) fn is_claimed(&self) -> bool {
+    /// Whether a claim of a token is one of its sources.
+    pub(crate) fn reads_claims(&self) -> bool {
         self.places().any(|place| matches!(place, Place::Claim(_)))
+    }
+
+    /// The attributes that are sources of it.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = AttributeId> {
+        self.places().filter_map(|place| match place {
+            Place::Attribute(id, _) => Some(*id),
+            _ => None,
+        })
     }
 
     /// Whether the body must be read to know its value, where `is_certain` are the path parameters that are there.

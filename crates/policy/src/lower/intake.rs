@@ -124,6 +124,8 @@ impl<'f> Lowering<'f> {
 
     fn used_attributes(&self) -> BTreeSet<&'f str> {
         let mut used: BTreeSet<&str> = self.file.records.iter().map(|records| &*records.attribute).collect();
+        let sources = self.file.attributes.iter().flat_map(|attribute| &attribute.sources);
+        used.extend(sources.flat_map(|source| &source.from).filter_map(|from| from.strip_prefix("attribute:")));
         for limit in &self.file.limits {
             used.extend(limit.per.iter().map(|per| per.strip_suffix('?').unwrap_or(per)));
             used.extend(limit.when.iter().chain(&limit.unless).map(|(attribute, _)| &**attribute));

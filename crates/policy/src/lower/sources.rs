@@ -1,5 +1,7 @@
 //! Where attributes come from.
 
+use std::collections::BTreeSet;
+
 use http::HeaderName;
 use tidegate_core::{AttributeId, bounds};
 
@@ -11,7 +13,7 @@ use crate::problem::{Problem, nearest};
 use crate::reading::Text;
 
 /// The kinds of sources, and how each is written.
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 10] = [
     ("header", "header:NAME"),
     ("query", "query:NAME"),
     ("path", "path:PARAMETER"),
@@ -20,6 +22,7 @@ const KINDS: [(&str, &str); 9] = [
     ("jwt", "jwt:CLAIM"),
     ("host", "host:{value}.example.com"),
     ("body", "body:/member"),
+    ("attribute", "attribute:NAME"),
     ("constant", "constant:VALUE"),
 ];
 
@@ -27,6 +30,7 @@ impl Lowering<'_> {
     /// All attributes with their sources. `parameters` are the path parameters of all routes.
     pub(super) fn attributes(&mut self, parameters: &[&str]) -> Vec<AttributeDraft> {
         let mut drafts = Vec::new();
+        self.check_circles();
         for attribute in &self.file.attributes {
             let sources = attribute.sources.iter().map(|source| self.source(source, parameters)).collect();
             self.warn_of_unreached(attribute);
@@ -44,7 +48,7 @@ impl Lowering<'_> {
             self.check_length(value, value);
         }
         let map = source.map.iter().map(|(pattern, value)| (pattern.to_string(), value.to_string())).collect();
-        SourceDraft { from, map }
+        SourceDraft { from, map, hash: source.hash }
     }
 
     /// One place in a request.
@@ -56,12 +60,39 @@ impl Lowering<'_> {
                 self.note(Problem::unknown_parameter(place, name, parameters));
             }
             From::Constant(value) => self.check_length(text, value),
+            From::Attribute(name) => self.check_attribute(text, name),
             From::Jwt(_) if self.file.jwt.is_none() => {
                 self.note(Problem::no_jwt(text.place, "a `jwt:` source"));
             }
             _ => {}
         }
         Some(from)
+    }
+
+    /// Notes an attribute that cannot be the source of another.
+    fn check_attribute(&mut self, text: &Text, name: &str) {
+        let place = text.part("attribute:".len()..text.len());
+        if name == "plan" {
+            let label = "it is settled last, from records and [plans], when all other attributes are known";
+            let help = "take what the plan comes from, or name `plan` in the limit".to_owned();
+            self.note(Problem::bad_source(text.place, text, label, Some(help)));
+        } else if !self.names.attributes.contains(&name) {
+            self.note(Problem::unknown_attribute(name, place, &self.names.attributes));
+        }
+    }
+
+    /// Notes attributes that come from themselves, through however many others, each once.
+    fn check_circles(&mut self) {
+        let file = self.file;
+        let mut noted = BTreeSet::new();
+        for attribute in &file.attributes {
+            if let Some(circle) = circle_from(file, attribute)
+                && !circle.iter().any(|(name, _)| noted.contains(name))
+            {
+                noted.extend(circle.iter().map(|(name, _)| *name));
+                self.note(Problem::circle(&circle));
+            }
+        }
     }
 
     /// Notes a value that no attribute can have.
@@ -104,10 +135,21 @@ impl Lowering<'_> {
         }
     }
 
-    /// The source of an attribute that is a claim, if one is.
+    /// The source of an attribute that is a claim, if one is, its own or that of an attribute it comes from.
     fn claim_of(&self, attribute: &str) -> Option<&Text> {
-        let attribute = self.file.attributes.iter().find(|known| *known.name == *attribute)?;
-        attribute.sources.iter().flat_map(|source| &source.from).find(|from| from.starts_with("jwt:"))
+        let mut reached = vec![attribute];
+        let mut at = 0;
+        while let Some(name) = reached.get(at).copied() {
+            at += 1;
+            let attribute = self.file.attributes.iter().find(|known| *known.name == *name);
+            for from in attribute.into_iter().flat_map(|it| &it.sources).flat_map(|source| &source.from) {
+                if from.starts_with("jwt:") {
+                    return Some(from);
+                }
+                reached.extend(from.strip_prefix("attribute:").filter(|name| !reached.contains(name)));
+            }
+        }
+        None
     }
 
     /// Warns of sources after one that is always present.
@@ -169,6 +211,29 @@ impl Lowering<'_> {
         }
         Some(draft)
     }
+}
+
+/// The names of attributes that lead from `first` back to it, each with the source that leads to the next.
+fn circle_from<'f>(file: &'f file::File, first: &'f file::Attribute) -> Option<Vec<(&'f str, &'f Text)>> {
+    let mut ways = vec![vec![(&*first.name, None)]];
+    let mut reached: BTreeSet<&str> = BTreeSet::new();
+    while let Some(way) = ways.pop() {
+        let last = way.last().map(|(name, _): &(&str, Option<&Text>)| *name);
+        let attribute = file.attributes.iter().find(|known| Some(&*known.name) == last);
+        for from in attribute.into_iter().flat_map(|it| &it.sources).flat_map(|source| &source.from) {
+            let Some(next) = from.strip_prefix("attribute:") else { continue };
+            let mut longer = way.clone();
+            longer.last_mut()?.1 = Some(from);
+            if next == &*first.name {
+                return longer.into_iter().map(|(name, from)| Some((name, from?))).collect();
+            }
+            if reached.insert(next) {
+                longer.push((next, None));
+                ways.push(longer);
+            }
+        }
+    }
+    None
 }
 
 /// What a source of an unknown kind was probably meant to be.

@@ -5,6 +5,7 @@ mod attributes;
 mod bodies;
 mod build;
 mod demands;
+mod derived;
 mod hosts;
 mod junk;
 mod meter;

@@ -154,6 +154,7 @@ pub(crate) fn source_of(from: &[&str], map: &[(&str, &str)]) -> SourceDraft {
     SourceDraft {
         from: from.iter().map(|from| from_of(from)).collect(),
         map: map.iter().map(|(glob, value)| ((*glob).to_owned(), (*value).to_owned())).collect(),
+        hash: false,
     }
 }
 

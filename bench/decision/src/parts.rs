@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use subjects::{Verdicts, policy};
-use tidegate_core::{Demand, Policy, Statuses, decide};
+use tidegate_core::{ChargeList, Demand, Policy, Slate, Statuses, decide_on};
 use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, SystemClock};
 
 fn measure(name: &str, mut step: impl FnMut()) {
@@ -50,18 +50,20 @@ fn parts(policy: &Policy) {
         let mut demand = Demand::on(black_box(policy));
         demand.set(user, black_box("user:0000000000001")).expect("a short name");
         demand.set(tenant, black_box("tent:0000000000001")).expect("a short name");
-        demand.build()
+        demand
     };
-    let demand = build();
+    let demand = build().build();
     let now = clock.now();
-    let charges = policy.resolve(&demand, now);
-    let mut statuses = Statuses::new();
-    limiter.store().charge(&charges, &mut statuses, now);
+    let (mut list, mut statuses, mut slate) = (ChargeList::new(), Statuses::new(), Slate::new());
+    let charges = list.resolve(&demand, now);
+    limiter.store().charge(charges, &mut statuses, now);
+    let ruled = statuses;
     measure("clock", || _ = black_box(clock.now()));
-    measure("demand", || _ = black_box(build()));
-    measure("resolve", || _ = black_box(policy.resolve(black_box(&demand), now)));
-    measure("store", || limiter.store().charge(black_box(&charges), black_box(&mut statuses), now));
-    measure("decide", || _ = black_box(decide(black_box(charges), black_box(statuses), now)));
+    measure("demand", || _ = black_box(build().finish()));
+    measure("resolve", || _ = black_box(ChargeList::new().resolve(black_box(&demand), now)));
+    measure("store", || limiter.store().charge(black_box(charges), black_box(&mut statuses), now));
+    measure("rule", || _ = black_box(decide_on(&mut slate, black_box(&demand), now, |_, said| *said = ruled)));
     measure("check", || _ = black_box(limiter.check(black_box(&demand))));
-    measure("demand and check", || _ = black_box(limiter.check(&build()).is_admitted()));
+    measure("check on a slate", || _ = black_box(limiter.check_on(&mut slate, black_box(&demand))));
+    measure("demand and check", || _ = black_box(limiter.check_on(&mut slate, build().finish()).is_admitted()));
 }

@@ -10,7 +10,8 @@ use std::num::NonZeroU32;
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use limitador::limit::{Context, Limit, Namespace};
 use tidegate_core::{
-    Algorithm, AttributeId, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Span,
+    Algorithm, AttributeId, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree,
+    Slate, Span,
 };
 use tidegate_limiter::{Limiter, Memory, MemoryOptions, SystemClock};
 
@@ -60,12 +61,14 @@ pub struct Names {
     tenant: [u8; 18],
     user_text: String,
     tenant_text: String,
+    slate: Slate,
 }
 
 impl Names {
     pub fn new() -> Names {
         let (user, tenant) = (*b"user:0000000000000", *b"tent:0000000000000");
-        Names { user, tenant, user_text: String::with_capacity(18), tenant_text: String::with_capacity(18) }
+        let [user_text, tenant_text] = [(); 2].map(|()| String::with_capacity(18));
+        Names { user, tenant, user_text, tenant_text, slate: Slate::new() }
     }
 
     fn write(&mut self, user: u64, limits: usize) {
@@ -75,19 +78,11 @@ impl Names {
         }
     }
 
-    fn user(&self) -> &str {
-        std::str::from_utf8(&self.user).expect("digits")
-    }
-
-    fn tenant(&self) -> &str {
-        std::str::from_utf8(&self.tenant).expect("digits")
-    }
-
     fn copy_texts(&mut self, limits: usize) {
-        let Names { user, tenant, user_text, tenant_text } = self;
+        let Names { user, tenant, user_text, tenant_text, .. } = self;
         for (text, bytes) in [(user_text, user), (tenant_text, tenant)].into_iter().take(limits) {
             text.clear();
-            text.push_str(std::str::from_utf8(bytes).expect("digits"));
+            text.push_str(self::text(bytes));
         }
     }
 }
@@ -96,6 +91,10 @@ impl Default for Names {
     fn default() -> Names {
         Names::new()
     }
+}
+
+fn text(name: &[u8; 18]) -> &str {
+    std::str::from_utf8(name).expect("digits")
 }
 
 /// The last eight digits of a name, which suffice for ten million users.
@@ -112,7 +111,7 @@ struct Null;
 impl Subject for Null {
     fn ask(&self, names: &mut Names, user: u64) -> bool {
         names.write(user, 1);
-        std::hint::black_box(names.user());
+        std::hint::black_box(text(&names.user));
         true
     }
 }
@@ -189,12 +188,11 @@ impl Subject for Tidegate {
     fn ask(&self, names: &mut Names, user: u64) -> bool {
         names.write(user, self.limits);
         let mut demand = Demand::on(&self.policy);
-        demand.set(self.attributes[0], names.user()).expect("a short name");
+        demand.set(self.attributes[0], text(&names.user)).expect("a short name");
         if self.limits > 1 {
-            demand.set(self.attributes[1], names.tenant()).expect("a short name");
+            demand.set(self.attributes[1], text(&names.tenant)).expect("a short name");
         }
-        let demand = demand.build();
-        self.limiter.check(&demand).is_admitted()
+        self.limiter.check_on(&mut names.slate, demand.finish()).is_admitted()
     }
 }
 
@@ -259,9 +257,9 @@ impl Subject for Limitador {
     fn ask(&self, names: &mut Names, user: u64) -> bool {
         names.write(user, self.limits);
         let mut values = HashMap::with_capacity(self.limits);
-        values.insert("user".to_string(), names.user().to_string());
+        values.insert("user".to_string(), text(&names.user).to_string());
         if self.limits > 1 {
-            values.insert("tenant".to_string(), names.tenant().to_string());
+            values.insert("tenant".to_string(), text(&names.tenant).to_string());
         }
         let context = Context::from(values);
         let result = self.limiter.check_rate_limited_and_update(&self.namespace, &context, 1);

@@ -1,6 +1,6 @@
 //! From statuses to the decision: which limit binds, and whether the demand is admitted.
 
-use crate::{Charge, Charges, Demand, Mode, Rule, Span, Status, Timestamp, Wait, bounds};
+use crate::{Charge, ChargeList, Charges, Demand, Mode, Rule, Span, Status, Timestamp, Wait, bounds};
 
 /// Whether a demand is admitted. A refusal is a decision, not an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,68 +22,92 @@ pub enum Basis {
 }
 
 /// What a store answers to charges: one status for each, in their order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Statuses {
-    list: [(Status, Basis); bounds::MAX_CHARGES],
+    list: [Status; bounds::MAX_CHARGES],
+    bases: [Basis; bounds::MAX_CHARGES],
 }
 
 impl Statuses {
     /// Statuses still to be filled in.
-    #[inline]
     pub fn new() -> Statuses {
-        Statuses { list: [(Status::default(), Basis::Counter); bounds::MAX_CHARGES] }
+        Statuses::default()
     }
 
     /// Sets the status of the charge at `index`.
+    #[inline]
     pub fn set(&mut self, index: usize, status: Status, basis: Basis) {
-        self.list[index] = (status, basis);
+        self.list[index] = status;
+        self.bases[index] = basis;
     }
 
     /// The status of the charge at `index`.
+    #[inline]
     pub fn status(&self, index: usize) -> Status {
-        self.list[index].0
+        self.list[index]
     }
 
     /// The verdict on `charges`: refused if a limit that is enforced does not fit.
     ///
     /// Stores call it too, between looking and charging, so that all of them rule alike.
-    pub fn verdict(&self, charges: &Charges<'_>) -> Verdict {
+    #[inline]
+    pub fn verdict(&self, charges: Charges<'_>) -> Verdict {
         let refused = charges
             .iter()
             .zip(&self.list)
-            .any(|(charge, (status, _))| charge.limit().mode() == Mode::Enforce && !status.fits());
+            .any(|(charge, status)| !status.fits() && charge.limit().mode() == Mode::Enforce);
         if refused { Verdict::Refused } else { Verdict::Admitted }
     }
 }
 
-impl Default for Statuses {
-    fn default() -> Statuses {
-        Statuses::new()
+/// What a decision is written on: its charges and their statuses.
+///
+/// Clearing one costs about as much as finding a counter. So who decides often makes one and uses it again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slate {
+    charges: ChargeList,
+    statuses: Statuses,
+}
+
+impl Slate {
+    /// A clear one.
+    pub fn new() -> Slate {
+        Slate::default()
     }
 }
 
 /// The answer to one demand: the verdict and every limit's numbers, from one snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'a> {
-    charges: Charges<'a>,
-    statuses: Statuses,
+    demand: &'a Demand<'a>,
+    written: Written<'a>,
     verdict: Verdict,
     binding: Option<usize>,
     at: Timestamp,
 }
 
+/// Where charges and statuses of a decision are.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a decision allocates nothing, and is moved only where nobody minds")]
+enum Written<'a> {
+    /// In itself, for who keeps it.
+    Here(Slate),
+    /// With the caller.
+    There(&'a ChargeList, &'a Statuses),
+}
+
 /// One limit's part in a decision.
 #[derive(Clone, Copy, Debug)]
-pub struct Ruling<'d, 'a> {
+pub struct Ruling<'a> {
     /// What was to be charged, to which counter, by which rule.
-    pub charge: &'d Charge<'a>,
+    pub charge: Charge<'a>,
     /// What the counter said.
     pub status: Status,
     /// What the status rests on.
     pub basis: Basis,
 }
 
-impl<'a> Ruling<'_, 'a> {
+impl<'a> Ruling<'a> {
     /// The rule in force for this demand.
     pub fn rule(&self) -> &'a Rule {
         self.charge.rule()
@@ -100,37 +124,52 @@ impl<'a> Ruling<'_, 'a> {
     }
 }
 
-/// Makes the decision of what a store answered to `charges` at `now`.
+/// Decides `demand` at `now` by what `charge` answers: [`ChargeList::resolve`], the store's charge, and the ruling on its
+/// statuses.
 ///
 /// The binding limit of a refusal is the refusing one that makes the caller wait longest (never is longest of all); of
 /// an admission, the one with the smallest share left. Among equals it is the first in the policy. Shadow limits never
 /// bind.
-pub fn decide<'a>(charges: Charges<'a>, statuses: Statuses, now: Timestamp) -> Decision<'a> {
-    let mut decision = Decision { charges, statuses, verdict: Verdict::Refused, binding: None, at: now };
+#[inline]
+pub fn decide<'a>(
+    demand: &'a Demand<'a>,
+    now: Timestamp,
+    charge: impl FnOnce(Charges<'_>, &mut Statuses),
+) -> Decision<'a> {
+    // Written where the decision has them: moved from one step to the next, they would cost more than the steps.
+    let (written, verdict) = (Written::Here(Slate::new()), Verdict::Refused);
+    let mut decision = Decision { demand, written, verdict, binding: None, at: now };
+    if let Written::Here(slate) = &mut decision.written {
+        charge(slate.charges.resolve(demand, now), &mut slate.statuses);
+    }
     decision.rule();
     decision
 }
 
-/// Decides `demand` at `now` by what `charge` answers: [`Policy::resolve`](crate::Policy::resolve), the store's charge and
-/// [`decide`] in one.
-///
-/// Charges and statuses are written where the decision has them. Moved from one step to the next they would cost more
-/// than the steps: they are 1.3 kB.
+/// The same on a slate of the caller's, which may have been used before.
 #[inline]
-pub fn decide_by<'a>(
+pub fn decide_on<'a>(
+    slate: &'a mut Slate,
     demand: &'a Demand<'a>,
     now: Timestamp,
-    charge: impl FnOnce(&Charges<'a>, &mut Statuses),
+    charge: impl FnOnce(Charges<'_>, &mut Statuses),
 ) -> Decision<'a> {
-    let mut decision = Decision {
-        charges: Charges::none(demand),
-        statuses: Statuses::new(),
-        verdict: Verdict::Refused,
-        binding: None,
-        at: now,
-    };
-    demand.policy().resolve_into(demand, now, &mut decision.charges);
-    charge(&decision.charges, &mut decision.statuses);
+    slate.charges.resolve(demand, now);
+    decide_resolved(&slate.charges, &mut slate.statuses, demand, now, charge)
+}
+
+/// The same for a demand that `charges` was resolved for.
+#[inline]
+pub fn decide_resolved<'a>(
+    charges: &'a ChargeList,
+    statuses: &'a mut Statuses,
+    demand: &'a Demand<'a>,
+    now: Timestamp,
+    charge: impl FnOnce(Charges<'_>, &mut Statuses),
+) -> Decision<'a> {
+    charge(charges.of(demand), statuses);
+    let (written, verdict) = (Written::There(charges, statuses), Verdict::Refused);
+    let mut decision = Decision { demand, written, verdict, binding: None, at: now };
     decision.rule();
     decision
 }
@@ -138,7 +177,7 @@ pub fn decide_by<'a>(
 impl<'a> Decision<'a> {
     /// The demand that was decided.
     pub fn demand(&self) -> &'a Demand<'a> {
-        self.charges.demand()
+        self.demand
     }
 
     /// Whether it was admitted.
@@ -156,18 +195,13 @@ impl<'a> Decision<'a> {
         self.at
     }
 
-    /// The charges it rests on.
-    pub fn charges(&self) -> &Charges<'a> {
-        &self.charges
-    }
-
     /// Every limit that applied, in the order of the policy.
-    pub fn rulings(&self) -> impl ExactSizeIterator<Item = Ruling<'_, 'a>> {
-        (0..self.charges.len()).map(|index| self.ruling(index))
+    pub fn rulings(&self) -> impl ExactSizeIterator<Item = Ruling<'a>> {
+        (0..self.charges().len()).map(|index| self.ruling(index))
     }
 
     /// The limit that binds; `None` if none is enforced on this demand.
-    pub fn binding(&self) -> Option<Ruling<'_, 'a>> {
+    pub fn binding(&self) -> Option<Ruling<'a>> {
         self.binding.map(|index| self.ruling(index))
     }
 
@@ -180,17 +214,39 @@ impl<'a> Decision<'a> {
     }
 
     /// Makes verdict and binding limit of charges and statuses.
+    #[inline]
     fn rule(&mut self) {
-        self.verdict = self.statuses.verdict(&self.charges);
+        self.verdict = self.statuses().verdict(self.charges());
         self.binding = match self.verdict {
             Verdict::Refused => self.longest_wait(),
             Verdict::Admitted => self.smallest_share(),
         };
     }
 
-    fn ruling(&self, index: usize) -> Ruling<'_, 'a> {
-        let (status, basis) = self.statuses.list[index];
-        Ruling { charge: &self.charges[index], status, basis }
+    #[inline]
+    fn charges(&self) -> Charges<'_> {
+        match &self.written {
+            Written::Here(slate) => slate.charges.of(self.demand),
+            Written::There(charges, _) => charges.of(self.demand),
+        }
+    }
+
+    #[inline]
+    fn statuses(&self) -> &Statuses {
+        match &self.written {
+            Written::Here(slate) => &slate.statuses,
+            Written::There(_, statuses) => statuses,
+        }
+    }
+
+    #[inline]
+    fn ruling(&self, index: usize) -> Ruling<'a> {
+        let (charges, statuses) = match &self.written {
+            Written::Here(slate) => (&slate.charges, &slate.statuses),
+            Written::There(charges, statuses) => (*charges, *statuses),
+        };
+        let charge = charges.charge(index, self.demand);
+        Ruling { charge, status: statuses.list[index], basis: statuses.bases[index] }
     }
 
     fn longest_wait(&self) -> Option<usize> {

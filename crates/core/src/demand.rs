@@ -34,21 +34,33 @@ pub enum Purpose {
 pub struct Demand<'a> {
     policy: &'a Policy,
     operation: OperationId,
-    attributes: Attributes<'a>,
-    costs: [Option<u64>; bounds::MAX_UNITS],
     purpose: Purpose,
+    attributes: Attributes<'a>,
+    costs: Costs,
+}
+
+/// The costs that were named, by unit: one more than each, zero for none. Half the size of options.
+#[derive(Clone, Copy, Debug, Default)]
+struct Costs([u64; bounds::MAX_UNITS]);
+
+impl Costs {
+    fn of(&self, unit: UnitId) -> Option<u64> {
+        self.0[unit.index()].checked_sub(1)
+    }
+
+    /// The amount is at most [`bounds::MAX_AMOUNT`].
+    fn set(&mut self, unit: UnitId, amount: u64) {
+        self.0[unit.index()] = amount + 1;
+    }
 }
 
 impl<'a> Demand<'a> {
     /// A demand on `policy`, to be filled in.
     pub fn on(policy: &'a Policy) -> DemandBuilder<'a> {
-        DemandBuilder {
-            policy,
-            operation: None,
-            attributes: Attributes { values: [None; bounds::MAX_ATTRIBUTES] },
-            costs: [None; bounds::MAX_UNITS],
-            purpose: Purpose::Once,
-        }
+        let attributes = Attributes { values: [None; bounds::MAX_ATTRIBUTES] };
+        let operation = policy.default_operation();
+        let demand = Demand { policy, operation, purpose: Purpose::Once, attributes, costs: Costs::default() };
+        DemandBuilder { demand, operation: None, method: None, plan: None }
     }
 
     /// The policy it asks.
@@ -73,7 +85,7 @@ impl<'a> Demand<'a> {
 
     /// The cost that was named for a unit, in whole units.
     pub fn cost(&self, unit: UnitId) -> Option<u64> {
-        self.costs[unit.index()]
+        self.costs.of(unit)
     }
 
     /// What it is for.
@@ -90,11 +102,12 @@ impl<'a> Demand<'a> {
 /// A demand being filled in.
 #[derive(Clone, Copy, Debug)]
 pub struct DemandBuilder<'a> {
-    policy: &'a Policy,
+    /// What is set, and what the last [`DemandBuilder::finish`] filled in.
+    demand: Demand<'a>,
+    // What was set of that which else follows from the rest.
     operation: Option<OperationId>,
-    attributes: Attributes<'a>,
-    costs: [Option<u64>; bounds::MAX_UNITS],
-    purpose: Purpose,
+    method: Option<&'a str>,
+    plan: Option<&'a str>,
 }
 
 impl<'a> DemandBuilder<'a> {
@@ -104,16 +117,20 @@ impl<'a> DemandBuilder<'a> {
     ///
     /// The value is longer than [`bounds::MAX_ATTRIBUTE_BYTES`], the policy has no such operation, or the attribute is
     /// `class`, which follows from the operation.
+    #[inline]
     pub fn set(&mut self, attribute: AttributeId, value: &'a str) -> Result<&mut Self, DemandError> {
         if value.len() > bounds::MAX_ATTRIBUTE_BYTES {
             return Err(DemandError::ValueTooLong { attribute, bytes: value.len() });
         }
         match attribute {
             AttributeId::OPERATION => {
-                self.operation = Some(self.policy.operation_named(value).ok_or(DemandError::UnknownOperation)?);
+                let operation = self.demand.policy.operation_named(value);
+                self.operation = Some(operation.ok_or(DemandError::UnknownOperation)?);
             }
             AttributeId::CLASS => return Err(DemandError::ClassIsDerived),
-            _ => self.attributes.values[attribute.index()] = Some(value),
+            AttributeId::METHOD => self.method = Some(value),
+            AttributeId::PLAN => self.plan = Some(value),
+            _ => self.demand.attributes.values[attribute.index()] = Some(value),
         }
         Ok(self)
     }
@@ -128,7 +145,9 @@ impl<'a> DemandBuilder<'a> {
     pub fn clear(&mut self, attribute: AttributeId) -> &mut Self {
         match attribute {
             AttributeId::OPERATION => self.operation = None,
-            _ => self.attributes.values[attribute.index()] = None,
+            AttributeId::METHOD => self.method = None,
+            AttributeId::PLAN => self.plan = None,
+            _ => self.demand.attributes.values[attribute.index()] = None,
         }
         self
     }
@@ -142,42 +161,55 @@ impl<'a> DemandBuilder<'a> {
         if amount > bounds::MAX_AMOUNT {
             return Err(DemandError::CostTooLarge { unit, amount });
         }
-        self.costs[unit.index()] = Some(amount);
+        self.demand.costs.set(unit, amount);
         Ok(self)
     }
 
     /// Sets what the demand is for.
     pub fn set_purpose(&mut self, purpose: Purpose) -> &mut Self {
-        self.purpose = purpose;
+        self.demand.purpose = purpose;
         self
     }
 
     /// The value set so far for an attribute.
     pub fn value(&self, attribute: AttributeId) -> Option<&'a str> {
         match attribute {
-            AttributeId::OPERATION => self.operation.map(|id| self.policy.operation(id).name()),
-            _ => self.attributes.value(attribute),
+            AttributeId::OPERATION => self.operation.map(|id| self.demand.policy.operation(id).name()),
+            AttributeId::CLASS => None,
+            AttributeId::METHOD => self.method,
+            AttributeId::PLAN => self.plan,
+            _ => self.demand.attributes.value(attribute),
         }
     }
 
-    /// The finished demand.
+    /// The finished demand, for who keeps it or builds others alike. [`DemandBuilder::finish`] saves the copy.
+    pub fn build(&self) -> Demand<'a> {
+        let mut copy = *self;
+        *copy.finish()
+    }
+
+    /// The finished demand, in the place where it was built.
     ///
     /// What follows from the rest is filled in: the default operation if none was named, its class, its method if its
     /// routes have only one, and the plan: the one that was set, else that of a record of one of the demand's
     /// attributes, else the policy's default plan.
-    pub fn build(&self) -> Demand<'a> {
-        let policy = self.policy;
-        let operation = self.operation.unwrap_or(policy.default_operation());
-        let mut attributes = self.attributes;
-        let about = policy.operation(operation);
-        attributes.values[AttributeId::OPERATION.index()] = Some(about.name());
-        attributes.values[AttributeId::CLASS.index()] = about.class();
-        let method = &mut attributes.values[AttributeId::METHOD.index()];
-        *method = method.or(about.method());
-        let plan =
-            attributes.value(AttributeId::PLAN).or_else(|| policy.recorded_plan(&attributes)).or(policy.default_plan());
-        attributes.values[AttributeId::PLAN.index()] = plan;
-        Demand { policy, operation, attributes, costs: self.costs, purpose: self.purpose }
+    #[inline]
+    pub fn finish(&mut self) -> &Demand<'a> {
+        let policy = self.demand.policy;
+        let demand = &mut self.demand;
+        demand.operation = self.operation.unwrap_or(policy.default_operation());
+        let about = policy.operation(demand.operation);
+        let values = &mut demand.attributes.values;
+        values[AttributeId::OPERATION.index()] = Some(about.name());
+        values[AttributeId::CLASS.index()] = about.class();
+        values[AttributeId::METHOD.index()] = self.method.or(about.method());
+        // Not what the last time found: records are looked up by it too.
+        values[AttributeId::PLAN.index()] = self.plan;
+        if self.plan.is_none() {
+            let plan = policy.recorded_plan(&demand.attributes).or(policy.default_plan());
+            demand.attributes.values[AttributeId::PLAN.index()] = plan;
+        }
+        demand
     }
 }
 

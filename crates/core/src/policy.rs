@@ -14,7 +14,7 @@ use crate::{Rule, Timestamp};
 pub use cases::{Case, Choice};
 pub use explain::{Chosen, Explained, Origin, Reason, Recorded, Selected};
 pub use freeze::{FreezeError, LimitDraft, OperationDraft, PolicyDraft, QuotaTree, RecordDraft};
-pub use matching::{Charge, Charges};
+pub use matching::{Charge, ChargeList, Charges};
 
 /// A stable hash of one name.
 pub(crate) fn identity_of(name: &str) -> u64 {
@@ -69,7 +69,7 @@ impl OperationId {
 }
 
 /// The place of a limit in its policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LimitId(pub(crate) u16);
 
 impl LimitId {

@@ -157,7 +157,7 @@ impl Dialect {
 }
 
 impl Variant {
-    fn is_for(&self, binding: Option<Ruling<'_, '_>>) -> bool {
+    fn is_for(&self, binding: Option<Ruling<'_>>) -> bool {
         let Some(binding) = binding else { return false };
         self.of.as_ref().is_none_or(|names| is_among(names, binding.name()))
             && self.wait.is_none_or(|wait| wait == binding.status.retry_after)
@@ -206,14 +206,14 @@ impl Family {
         }
     }
 
-    fn applies(&self, decision: &Decision<'_>, subject: Option<Ruling<'_, '_>>) -> bool {
+    fn applies(&self, decision: &Decision<'_>, subject: Option<Ruling<'_>>) -> bool {
         match &self.of {
             Of::Binding => subject.is_some(),
             Of::Every | Of::These(_) => visible(decision).any(|ruling| self.is_about(&ruling, decision)),
         }
     }
 
-    fn is_about(&self, ruling: &Ruling<'_, '_>, decision: &Decision<'_>) -> bool {
+    fn is_about(&self, ruling: &Ruling<'_>, decision: &Decision<'_>) -> bool {
         match &self.of {
             Of::Binding => decision.binding().is_some_and(|binding| binding.name() == ruling.name()),
             Of::Every => true,

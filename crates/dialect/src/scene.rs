@@ -32,17 +32,17 @@ pub(crate) enum Unknown {
 pub(crate) struct Scene<'s, 'a> {
     pub(crate) decision: &'s Decision<'a>,
     pub(crate) words: &'s Words,
-    pub(crate) subject: Option<Ruling<'s, 'a>>,
+    pub(crate) subject: Option<Ruling<'a>>,
     pub(crate) unknown: Unknown,
 }
 
 /// The limits of a decision that show: shadow limits change no byte of an answer (I37).
-pub(crate) fn visible<'s, 'a>(decision: &'s Decision<'a>) -> impl Iterator<Item = Ruling<'s, 'a>> {
+pub(crate) fn visible<'a>(decision: &Decision<'a>) -> impl Iterator<Item = Ruling<'a>> {
     decision.rulings().filter(Ruling::is_enforced)
 }
 
 /// The limit called `name`, if it applies and shows.
-pub(crate) fn visible_named<'s, 'a>(decision: &'s Decision<'a>, name: &str) -> Option<Ruling<'s, 'a>> {
+pub(crate) fn visible_named<'a>(decision: &Decision<'a>, name: &str) -> Option<Ruling<'a>> {
     visible(decision).find(|ruling| ruling.name() == name)
 }
 
@@ -64,7 +64,7 @@ impl Source for Scene<'_, '_> {
 }
 
 impl<'s, 'a> Scene<'s, 'a> {
-    fn of_limit(&self, quantity: &Quantity, ruling: Ruling<'s, 'a>) -> Option<Value<'s>> {
+    fn of_limit(&self, quantity: &Quantity, ruling: Ruling<'a>) -> Option<Value<'s>> {
         let time = |span: Span, encoding: TimeEncoding| Value::Number(encoding.number(span, self.decision.at()));
         match quantity {
             Quantity::Limit => Some(Value::Number(Number::Whole(ruling.rule().limit()))),
@@ -81,7 +81,7 @@ impl<'s, 'a> Scene<'s, 'a> {
         }
     }
 
-    fn wait(&self, ruling: Ruling<'_, '_>) -> Option<Span> {
+    fn wait(&self, ruling: Ruling<'_>) -> Option<Span> {
         match (ruling.status.retry_after, self.unknown) {
             (Wait::None, _) => Some(Span::ZERO),
             (Wait::For(span), _) => Some(span),
@@ -93,7 +93,7 @@ impl<'s, 'a> Scene<'s, 'a> {
     }
 
     /// The time until more fits.
-    fn next(&self, ruling: Ruling<'_, '_>) -> Option<Span> {
+    fn next(&self, ruling: Ruling<'_>) -> Option<Span> {
         match ruling.status.retry_after {
             Wait::None => Some(ruling.status.reset_after),
             // This demand never fits, but smaller ones do.
@@ -102,7 +102,7 @@ impl<'s, 'a> Scene<'s, 'a> {
         }
     }
 
-    fn unit(&self, ruling: Ruling<'s, 'a>) -> &'a str {
+    fn unit(&self, ruling: Ruling<'a>) -> &'a str {
         let unit = ruling.charge.limit().unit();
         match ruling.rule().algorithm() {
             Algorithm::Concurrency if unit == UnitId::REQUESTS => "concurrent-requests",
@@ -136,7 +136,7 @@ const GUESSED_WAIT: Span = Span::from_secs(1);
 
 /// The time in which as many units come back as `limit` says: the quota's window, and of a bucket whose burst differs
 /// from its amount that share of it, rounded up. Concurrency has none.
-fn window(ruling: Ruling<'_, '_>) -> Option<Span> {
+fn window(ruling: Ruling<'_>) -> Option<Span> {
     let quota = ruling.rule().quota();
     if quota.window.is_zero() {
         return None;

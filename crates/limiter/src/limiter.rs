@@ -1,6 +1,6 @@
 //! The heart: one clock reading, one policy snapshot, one call of the store, one decision, one event.
 
-use tidegate_core::{Decision, Demand, UnitId, decide_by};
+use tidegate_core::{Decision, Demand, Slate, UnitId, decide, decide_on};
 
 use crate::{Clock, Memory, Observer, Receipt};
 
@@ -21,11 +21,19 @@ impl<C: Clock, O: Observer> Limiter<C, O> {
     /// Decides a demand: charges all limits that apply to it, or none. A peek charges nothing.
     pub fn check<'d>(&self, demand: &'d Demand<'d>) -> Decision<'d> {
         let now = self.clock.now(); // read once per demand
-        let decision = decide_by(demand, now, |charges, statuses| {
+        let decision = decide(demand, now, |charges, statuses| {
             // Pure until here: the demand's policy resolved it to a plan that leaves the store no choice. And after: the
             // verdict and its numbers follow from the statuses.
             self.store.charge(charges, statuses, now);
         });
+        self.observer.decided(&decision);
+        decision
+    }
+
+    /// The same, written on a slate of the caller's: [`Limiter::check`] for who decides often and keeps no decision.
+    pub fn check_on<'d>(&self, slate: &'d mut Slate, demand: &'d Demand<'d>) -> Decision<'d> {
+        let now = self.clock.now();
+        let decision = decide_on(slate, demand, now, |charges, statuses| self.store.charge(charges, statuses, now));
         self.observer.decided(&decision);
         decision
     }

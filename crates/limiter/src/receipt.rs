@@ -37,8 +37,8 @@ impl Receipt {
         let mut entries = Vec::new();
         if decision.is_admitted() {
             for ruling in decision.rulings() {
-                if ruling.status.fits() && is_open(ruling.charge, decision) {
-                    entries.push(entry(ruling.charge, store));
+                if ruling.status.fits() && is_open(&ruling.charge, decision) {
+                    entries.push(entry(&ruling.charge, store));
                 }
             }
         }

@@ -11,8 +11,8 @@ use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
 use tidegate_core::{
-    Algorithm, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Purpose, Quota, QuotaTree, Span,
-    Status, Statuses, Timestamp,
+    Algorithm, ChargeList, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Purpose, Quota,
+    QuotaTree, Span, Status, Statuses, Timestamp,
 };
 use tidegate_limiter::{Limiter, ManualClock, Memory, MemoryOptions};
 
@@ -62,7 +62,7 @@ fn is_admitted(limiter: &Subject, asked: &Demand<'static>) -> bool {
 /// The status of a demand's only limit.
 fn charge_at(limiter: &Subject, asked: &Demand<'static>, now: Timestamp) -> Status {
     let mut statuses = Statuses::new();
-    limiter.store().charge(&asked.policy().resolve(asked, now), &mut statuses, now);
+    limiter.store().charge(ChargeList::new().resolve(asked, now), &mut statuses, now);
     statuses.status(0)
 }
 
@@ -86,7 +86,7 @@ fn in_buckets(limit: &'static str, buckets: [usize; 2], count: usize) -> Vec<&'s
         let memory = Memory::new(MemoryOptions { max_counters: 4 });
         let is_there = |name: &&&'static str| {
             let asked = demand(policy, &[(limit, name)]);
-            memory.buckets(&policy.resolve(&asked, Timestamp::ZERO)[0]) == buckets
+            memory.buckets(&ChargeList::new().resolve(&asked, Timestamp::ZERO).charge(0)) == buckets
         };
         *found.lock().expect("one thread") = NAMES.iter().filter(is_there).copied().take(count).collect();
     });

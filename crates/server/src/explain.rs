@@ -7,7 +7,7 @@ mod told;
 
 use tidegate_core::{
     Algorithm, Align, AttributeId, Basis, Chosen, Condition, Decision, Demand, Explained, Limit, Origin, Policy,
-    Purpose, Reason, Recorded, Rule, Ruling, Selected, Span, Statuses, Timestamp, Wait, decide,
+    Purpose, Reason, Recorded, Rule, Ruling, Selected, Span, Timestamp, Wait, decide,
 };
 use tidegate_dialect::Fields;
 use tidegate_policy::question::{Question, Request};
@@ -242,7 +242,7 @@ fn quota(rule: &Rule) -> ToldQuota {
     }
 }
 
-fn standing(ruling: &Ruling<'_, '_>) -> ToldStanding {
+fn standing(ruling: &Ruling<'_>) -> ToldStanding {
     let status = ruling.status;
     ToldStanding {
         fits: status.fits(),
@@ -374,31 +374,31 @@ fn spelled(api: &Api, decision: &Decision<'_>, supposing: Option<String>) -> Tol
 /// The decision if all of one limit were used, and the rest were as it is.
 fn supposing_used_up<'d>(demand: &'d Demand<'d>, decision: &Decision<'_>, limit: &str) -> Option<Decision<'d>> {
     let now = decision.at();
-    let charges = demand.policy().resolve(demand, now);
-    let mut statuses = Statuses::new();
-    for (index, (charge, ruling)) in charges.iter().zip(decision.rulings()).enumerate() {
-        let status = if charge.limit().name() == limit {
-            let mut state = vec![0; charge.rule().state_words()];
-            charge.rule().charge(&mut state, charge.rule().limit(), now);
-            charge.rule().peek(&state, charge.need().max(1), now)
-        } else {
-            ruling.status
-        };
-        statuses.set(index, status, Basis::Counter);
-    }
-    Some(decide(charges, statuses, now)).filter(|refused| !refused.is_admitted())
+    let supposed = decide(demand, now, |charges, statuses| {
+        for (index, (charge, ruling)) in charges.iter().zip(decision.rulings()).enumerate() {
+            let status = if charge.limit().name() == limit {
+                let mut state = vec![0; charge.rule().state_words()];
+                charge.rule().charge(&mut state, charge.rule().limit(), now);
+                charge.rule().peek(&state, charge.need().max(1), now)
+            } else {
+                ruling.status
+            };
+            statuses.set(index, status, Basis::Counter);
+        }
+    });
+    Some(supposed).filter(|refused| !refused.is_admitted())
 }
 
 /// The decision if every counter were fresh; `None` if not even then it is admitted.
 fn supposing_fresh<'d>(demand: &'d Demand<'d>, decision: &Decision<'_>) -> Option<Decision<'d>> {
     let now = decision.at();
-    let charges = demand.policy().resolve(demand, now);
-    let mut statuses = Statuses::new();
-    for (index, charge) in charges.iter().enumerate() {
-        let mut state = vec![0; charge.rule().state_words()];
-        let status = charge.rule().peek(&state, charge.need(), now);
-        let status = if status.fits() { charge.rule().charge(&mut state, charge.take(), now) } else { status };
-        statuses.set(index, status, Basis::Counter);
-    }
-    Some(decide(charges, statuses, now)).filter(Decision::is_admitted)
+    let supposed = decide(demand, now, |charges, statuses| {
+        for (index, charge) in charges.iter().enumerate() {
+            let mut state = vec![0; charge.rule().state_words()];
+            let status = charge.rule().peek(&state, charge.need(), now);
+            let status = if status.fits() { charge.rule().charge(&mut state, charge.take(), now) } else { status };
+            statuses.set(index, status, Basis::Counter);
+        }
+    });
+    Some(supposed).filter(Decision::is_admitted)
 }

@@ -122,7 +122,7 @@ struct Limits {
 }
 
 impl Limits {
-    fn add(&mut self, ruling: &Ruling<'_, '_>, is_binding: bool) {
+    fn add(&mut self, ruling: &Ruling<'_>, is_binding: bool) {
         let place = *self.places.entry(ruling.charge.limit().identity()).or_insert_with(|| {
             let name = ruling.name().to_owned();
             let enforced = ruling.is_enforced();
@@ -154,7 +154,7 @@ struct Slot {
 }
 
 impl BusiestKeys {
-    fn add(&mut self, decision: &Decision<'_>, ruling: &Ruling<'_, '_>) {
+    fn add(&mut self, decision: &Decision<'_>, ruling: &Ruling<'_>) {
         let key = ruling.charge.key();
         self.scratch.clear();
         key.write(|bytes| self.scratch.extend_from_slice(bytes));

@@ -233,8 +233,8 @@ impl<'a> Known<'a> {
             Node::ByAge { steps, default } => {
                 let created = self.records.iter().find_map(|by| Some((*by, by.record.created()?)));
                 let of = created.map(|(by, created)| (by, self.now.since(created)));
-                let reached = steps.iter().filter(|(from, _)| of.is_some_and(|(_, age)| age >= *from));
-                let (step, next) = select(reached.last().map(|(from, node)| (*from, node)), default.as_deref());
+                let mut reached = steps.iter().filter(|(from, _)| of.is_some_and(|(_, age)| age >= *from));
+                let (step, next) = select(reached.next_back().map(|(from, node)| (*from, node)), default.as_deref());
                 origin.choices.push(Chosen::Age { of, step });
                 next.into_iter().for_each(|node| self.follow(node, origin));
             }

@@ -1,12 +1,10 @@
 //! Which limits apply to a demand, by which rule: from a [`Demand`] to [`Charges`].
 
-use std::ops::Index;
-
 use super::{AttributeId, Condition, Cost, Limit, LimitId, Per, Policy, Record};
 use crate::{Algorithm, Attributes, Demand, Key, Purpose, Rule, Span, Timestamp, bounds};
 
 /// The place of a rule in its policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct RuleId(pub(crate) u32);
 
 /// How a limit's quota is found. What depends on the operation alone was settled when the policy was frozen.
@@ -88,12 +86,68 @@ impl<'a> Charge<'a> {
     }
 }
 
+/// A charge by its places in the policy: 16 bytes, so that a list of them is cheap to keep and to clear.
+#[derive(Clone, Copy, Debug, Default)]
+struct Planned {
+    need: u64,
+    rule: RuleId,
+    limit: LimitId,
+    /// Whether `need` is taken; else nothing is.
+    takes: bool,
+}
+
+impl Planned {
+    #[inline]
+    fn of<'a>(self, demand: &'a Demand<'a>) -> Charge<'a> {
+        let policy = demand.policy();
+        Charge {
+            limit: &policy.limits[self.limit.index()],
+            rule: policy.rules.rule(self.rule),
+            attributes: demand.attributes(),
+            need: self.need,
+            take: if self.takes { self.need } else { 0 },
+        }
+    }
+}
+
+/// The charges of a demand, without the demand: what [`Charges`] are read from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChargeList {
+    entries: [Planned; bounds::MAX_CHARGES],
+    length: usize,
+}
+
+impl ChargeList {
+    /// Nothing to charge.
+    pub fn new() -> ChargeList {
+        ChargeList::default()
+    }
+
+    /// Plans the charges of `demand` at `now`, for every limit that applies to it, in place of what was planned here. Pure:
+    /// the same demand gives the same charges; `now` decides only how old its records are.
+    #[inline]
+    pub fn resolve<'a>(&'a mut self, demand: &'a Demand<'a>, now: Timestamp) -> Charges<'a> {
+        demand.policy().resolve(demand, now, self);
+        self.of(demand)
+    }
+
+    /// The charges of the demand that this was resolved for.
+    #[inline]
+    pub(crate) fn of<'a>(&'a self, demand: &'a Demand<'a>) -> Charges<'a> {
+        Charges { demand, list: self }
+    }
+
+    #[inline]
+    pub(crate) fn charge<'a>(&self, index: usize, demand: &'a Demand<'a>) -> Charge<'a> {
+        self.entries[..self.length][index].of(demand)
+    }
+}
+
 /// What a demand is charged: a plan that leaves a store no choice. In the order of the policy's limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Charges<'a> {
     demand: &'a Demand<'a>,
-    list: [Option<Charge<'a>>; bounds::MAX_CHARGES],
-    length: usize,
+    list: &'a ChargeList,
 }
 
 impl<'a> Charges<'a> {
@@ -104,59 +158,44 @@ impl<'a> Charges<'a> {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.length
+        self.list.length
     }
 
     /// Whether no limit applies.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
+    }
+
+    /// The charge at a place; panics beyond the last.
+    #[inline]
+    pub fn charge(&self, index: usize) -> Charge<'a> {
+        self.list.charge(index, self.demand)
     }
 
     /// The charges, in the order of the policy's limits.
-    pub fn iter(&self) -> impl Iterator<Item = &Charge<'a>> {
-        self.list.iter().map_while(Option::as_ref)
-    }
-
     #[inline]
-    pub(crate) fn none(demand: &'a Demand<'a>) -> Charges<'a> {
-        Charges { demand, list: [None; bounds::MAX_CHARGES], length: 0 }
-    }
-
-    fn push(&mut self, charge: Charge<'a>) {
-        self.list[self.length] = Some(charge);
-        self.length += 1;
-    }
-}
-
-impl<'a> Index<usize> for Charges<'a> {
-    type Output = Charge<'a>;
-
-    fn index(&self, index: usize) -> &Charge<'a> {
-        self.list[index].as_ref().expect("an index below the number of charges")
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Charge<'a>> + use<'a> {
+        let demand = self.demand;
+        self.list.entries[..self.list.length].iter().map(move |planned| planned.of(demand))
     }
 }
 
 impl Policy {
-    /// The charges of a demand at `now`, for every limit that applies to it. Pure: the same demand gives the same
-    /// charges; `now` decides only how old its records are.
-    pub fn resolve<'a>(&'a self, demand: &'a Demand<'a>, now: Timestamp) -> Charges<'a> {
-        let mut charges = Charges::none(demand);
-        self.resolve_into(demand, now, &mut charges);
-        charges
-    }
-
-    /// The same into charges that are still [`Charges::none`] of this demand, where they are to stay.
-    pub(crate) fn resolve_into<'a>(&'a self, demand: &'a Demand<'a>, now: Timestamp, charges: &mut Charges<'a>) {
-        let facts = Facts::of(self, demand.attributes(), now);
+    /// See [`ChargeList::resolve`].
+    #[inline]
+    fn resolve(&self, demand: &Demand<'_>, now: Timestamp, list: &mut ChargeList) {
+        list.length = 0;
+        let mut found = None;
+        let facts = Facts::of(self, demand.attributes(), now, &mut found);
         for candidate in &self.operation(demand.operation()).candidates {
             let limit = &self.limits[candidate.limit.index()];
             if !facts.applies(limit) {
                 continue;
             }
             if let Some(rule) = facts.quota(candidate.limit, &candidate.quota) {
-                let rule = self.rules.rule(rule);
-                let (need, take) = cost_of(demand, limit, rule);
-                charges.push(Charge { limit, rule, attributes: demand.attributes(), need, take });
+                let (need, takes) = cost_of(demand, limit, self.rules.rule(rule));
+                list.entries[list.length] = Planned { need, rule, limit: candidate.limit, takes };
+                list.length += 1;
             }
         }
     }
@@ -171,38 +210,48 @@ impl Policy {
     }
 }
 
-/// What must fit, and what is taken if it does.
-fn cost_of(demand: &Demand<'_>, limit: &Limit, rule: &Rule) -> (u64, u64) {
-    let (need, take) = match (demand.cost(limit.unit()), limit.cost()) {
-        (Some(cost), _) => (cost, cost),
-        (None, Cost::One) => (1, 1),
-        (None, Cost::Settled) => (1, 0),
+/// What must fit, and whether it is taken if it does.
+fn cost_of(demand: &Demand<'_>, limit: &Limit, rule: &Rule) -> (u64, bool) {
+    let (need, takes) = match (demand.cost(limit.unit()), limit.cost()) {
+        (Some(cost), _) => (cost, true),
+        (None, Cost::One) => (1, true),
+        (None, Cost::Settled) => (1, false),
     };
     match demand.purpose() {
-        Purpose::Peek => (need, 0),
-        Purpose::Once if rule.algorithm() == Algorithm::Concurrency => (need, 0),
-        Purpose::Once | Purpose::Hold => (need, take),
+        Purpose::Peek => (need, false),
+        Purpose::Once if rule.algorithm() == Algorithm::Concurrency => (need, false),
+        Purpose::Once | Purpose::Hold => (need, takes),
     }
 }
 
 /// A demand's attributes, beside what the policy records about them.
-struct Facts<'a> {
-    attributes: &'a Attributes<'a>,
+struct Facts<'f> {
+    attributes: &'f Attributes<'f>,
     /// In the order of their attributes, looked up once for all limits.
-    records: [Option<&'a Record>; bounds::MAX_ATTRIBUTES],
+    records: &'f [Option<&'f Record>],
     now: Timestamp,
 }
 
-impl<'a> Facts<'a> {
-    fn of(policy: &'a Policy, attributes: &'a Attributes<'a>, now: Timestamp) -> Facts<'a> {
-        let mut records = [None; bounds::MAX_ATTRIBUTES];
+impl<'f> Facts<'f> {
+    /// What is found is kept in `found`, which stays empty where the policy records nothing.
+    #[inline]
+    fn of(
+        policy: &'f Policy,
+        attributes: &'f Attributes<'f>,
+        now: Timestamp,
+        found: &'f mut Option<[Option<&'f Record>; bounds::MAX_ATTRIBUTES]>,
+    ) -> Facts<'f> {
+        if policy.records.is_empty() {
+            return Facts { attributes, records: &[], now };
+        }
+        let records = found.insert([None; bounds::MAX_ATTRIBUTES]);
         for (place, record) in records.iter_mut().zip(policy.records_of(attributes)) {
             *place = Some(record);
         }
         Facts { attributes, records, now }
     }
 
-    fn records(&self) -> impl Iterator<Item = &'a Record> {
+    fn records(&self) -> impl Iterator<Item = &'f Record> {
         self.records.iter().copied().map_while(|record| record)
     }
 

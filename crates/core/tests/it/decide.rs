@@ -35,7 +35,7 @@ fn check(limits: &[Row], expected: &Row) {
         let (remaining, retry_after) = (units(row.column(3)), wait(row.column(4)));
         statuses.set(index, Status { remaining, reset_after: Span::ZERO, retry_after }, Basis::Counter);
     }
-    let decision = decide(policy.resolve(&demand, Timestamp::from_secs(1)), statuses, Timestamp::from_secs(1));
+    let decision = decide(&demand, Timestamp::from_secs(1), |_, answer| *answer = statuses);
 
     let verdict = if decision.is_admitted() { "admitted" } else { "refused" };
     let binding = decision.binding().map_or("-", |ruling| ruling.name());
@@ -52,7 +52,7 @@ fn a_store_without_room_refuses_and_says_so() {
     let mut statuses = Statuses::new();
     statuses.set(0, Status::store_full(Span::from_secs(1)), Basis::StoreFull);
     statuses.set(1, Status { remaining: 9, ..Status::default() }, Basis::Counter);
-    let decision = decide(policy.resolve(&demand, Timestamp::from_secs(1)), statuses, Timestamp::from_secs(1));
+    let decision = decide(&demand, Timestamp::from_secs(1), |_, answer| *answer = statuses);
     assert!(!decision.is_admitted());
     let binding = decision.binding().unwrap();
     assert_eq!((binding.name(), binding.basis), ("full", Basis::StoreFull));

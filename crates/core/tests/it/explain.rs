@@ -141,7 +141,8 @@ proptest! {
                 demand.set(policy.attribute(name).unwrap(), value).unwrap();
             }
             let demand = demand.build();
-            let charged = policy.resolve(&demand, NOW);
+            let mut list = tidegate_core::ChargeList::new();
+            let charged = list.resolve(&demand, NOW);
             let charged: Vec<_> = charged.iter().map(|charge| {
                 (charge.limit().name(), *charge.rule(), charge.key().values().collect::<Vec<_>>())
             }).collect();

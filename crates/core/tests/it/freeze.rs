@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::{
-    Algorithm, FreezeError, LimitDraft, Policy, PolicyDraft, Quota, QuotaTree, RecordDraft, Rule, RuleError, Span,
-    bounds,
+    Algorithm, ChargeList, FreezeError, LimitDraft, Policy, PolicyDraft, Quota, QuotaTree, RecordDraft, Rule,
+    RuleError, Span, bounds,
 };
 
 use crate::drafts::{by, limit, minute, operation, policy};
@@ -199,9 +199,8 @@ fn derived_quotas_round_down_but_not_to_nothing() {
         let quota = QuotaTree::Derived { of: "l".to_owned(), numerator, denominator, window: Span::from_secs(1) };
         let policy = Policy::freeze(&policy(vec![limit("l", minute(amount)), limit("part", quota)])).unwrap();
         let demand = tidegate_core::Demand::on(&policy).build();
-        let charges = policy.resolve(&demand, tidegate_core::Timestamp::ZERO);
         assert_eq!(
-            charges[1].rule().quota(),
+            ChargeList::new().resolve(&demand, tidegate_core::Timestamp::ZERO).charge(1).rule().quota(),
             Quota::per(share, Span::from_secs(1)),
             "{numerator}/{denominator} of {amount}"
         );

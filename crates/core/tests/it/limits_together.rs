@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use tidegate_core::{
-    Algorithm, AttributeId, Basis, Charges, Decision, Demand, Mode, Policy, Purpose, QuotaTree, Span, Statuses,
-    Timestamp, Verdict, Wait, decide,
+    Algorithm, AttributeId, Basis, ChargeList, Charges, Decision, Demand, Mode, Policy, Purpose, QuotaTree, Span,
+    Statuses, Timestamp, Verdict, Wait, decide,
 };
 
 use crate::drafts::{limit, policy};
@@ -21,12 +21,10 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn check<'d>(&mut self, demand: &'d Demand<'d>, now: Timestamp) -> Decision<'d> {
-        let charges = demand.policy().resolve(demand, now);
-        let statuses = self.charge(&charges, now);
-        decide(charges, statuses, now)
+        decide(demand, now, |charges, statuses| *statuses = self.charge(charges, now))
     }
 
-    fn charge(&mut self, charges: &Charges<'_>, now: Timestamp) -> Statuses {
+    fn charge(&mut self, charges: Charges<'_>, now: Timestamp) -> Statuses {
         let mut statuses = Statuses::new();
         for (index, charge) in charges.iter().enumerate() {
             let fresh = vec![0; charge.rule().state_words()];
@@ -49,9 +47,9 @@ impl Store {
     }
 }
 
-fn bytes(charges: &Charges<'_>, index: usize) -> Vec<u8> {
+fn bytes(charges: Charges<'_>, index: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    charges[index].key().write(|part| bytes.extend_from_slice(part));
+    charges.charge(index).key().write(|part| bytes.extend_from_slice(part));
     bytes
 }
 
@@ -131,7 +129,7 @@ proptest! {
                     (Per::AppAndUser, app) => keys.push((index, app, ask.user, *mode)),
                 }
             }
-            prop_assert_eq!(decision.charges().len(), keys.len());
+            prop_assert_eq!(decision.rulings().len(), keys.len());
             let mut fits = true;
             for (ruling, (index, app, user, mode)) in decision.rulings().zip(&keys) {
                 let fresh = || Oracle::new(limits[*index].0.algorithm, limits[*index].0.quota);
@@ -201,8 +199,11 @@ fn purposes_and_settled_costs() {
     let policy = Policy::freeze(&policy(vec![tokens, open])).unwrap();
     let plan = |purpose| {
         let demand = Demand::on(&policy).set_purpose(purpose).build();
-        let plan: Vec<_> =
-            policy.resolve(&demand, Timestamp::ZERO).iter().map(|charge| (charge.need(), charge.take())).collect();
+        let plan: Vec<_> = ChargeList::new()
+            .resolve(&demand, Timestamp::ZERO)
+            .iter()
+            .map(|charge| (charge.need(), charge.take()))
+            .collect();
         plan
     };
     assert_eq!(plan(Purpose::Once), [(1, 0), (1, 0)]);
@@ -211,7 +212,10 @@ fn purposes_and_settled_costs() {
     let mut named = Demand::on(&policy);
     named.set_cost(tidegate_core::UnitId::REQUESTS, 5).unwrap();
     let named = named.build();
-    let plan: Vec<_> =
-        policy.resolve(&named, Timestamp::ZERO).iter().map(|charge| (charge.need(), charge.take())).collect();
+    let plan: Vec<_> = ChargeList::new()
+        .resolve(&named, Timestamp::ZERO)
+        .iter()
+        .map(|charge| (charge.need(), charge.take()))
+        .collect();
     assert_eq!(plan, [(5, 5), (5, 0)]);
 }

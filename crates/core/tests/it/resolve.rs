@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 use tidegate_core::{
-    Algorithm, AttributeId, Charge, Demand, DemandError, LimitDraft, OperationDraft, Policy, PolicyDraft, Quota,
-    QuotaTree, RecordDraft, Span, Timestamp, UnitId, bounds,
+    Algorithm, AttributeId, Charge, ChargeList, Demand, DemandError, LimitDraft, OperationDraft, Policy, PolicyDraft,
+    Quota, QuotaTree, RecordDraft, Span, Timestamp, UnitId, bounds,
 };
 
 use crate::drafts::{by, limit, minute, operation, policy};
@@ -28,7 +28,8 @@ fn demands_meet_their_limits() {
             demand.set(policy.attribute(name).unwrap(), value).unwrap();
         }
         let demand = demand.build();
-        let got: Vec<String> = policy.resolve(&demand, Timestamp::ZERO).iter().map(written).collect();
+        let got: Vec<String> =
+            ChargeList::new().resolve(&demand, Timestamp::ZERO).iter().map(|charge| written(&charge)).collect();
         let expected: Vec<&str> = row.columns[2..].iter().map(String::as_str).filter(|column| *column != "-").collect();
         assert_eq!(got, expected, "{}", row.place);
     }
@@ -194,7 +195,7 @@ fn bytes_of(values: [Option<&str>; 2], limit: usize) -> Vec<u8> {
     }
     let demand = demand.build();
     let mut bytes = Vec::new();
-    policy.resolve(&demand, Timestamp::ZERO)[limit].key().write(|part| bytes.extend_from_slice(part));
+    ChargeList::new().resolve(&demand, Timestamp::ZERO).charge(limit).key().write(|part| bytes.extend_from_slice(part));
     bytes
 }
 
@@ -243,7 +244,7 @@ fn counters_are_named_by_what_their_units_stand_for_i34() {
         let policy = Policy::freeze(&policy(vec![limit])).unwrap();
         let demand = Demand::on(&policy).build();
         let mut bytes = Vec::new();
-        policy.resolve(&demand, Timestamp::ZERO)[0].key().write(|part| bytes.extend_from_slice(part));
+        ChargeList::new().resolve(&demand, Timestamp::ZERO).charge(0).key().write(|part| bytes.extend_from_slice(part));
         bytes
     };
     let is_kept = |algorithm, before, after| bytes(algorithm, before) == bytes(algorithm, after);
@@ -277,7 +278,7 @@ fn buckets_of_chosen_quotas_count_apart_i3() {
             let demand = demand.set(id, value).unwrap().build();
             let mut bytes = [0; 16];
             let mut parts = 0;
-            policy.resolve(&demand, Timestamp::from_secs(0))[0].key().write(|part| {
+            ChargeList::new().resolve(&demand, Timestamp::ZERO).charge(0).key().write(|part| {
                 if parts == 0 {
                     bytes.copy_from_slice(part);
                 }

@@ -2,7 +2,7 @@
 
 use tidegate_core::{
     Algorithm, AttributeId, Basis, Cost, Decision, Demand, DemandBuilder, LimitDraft, Mode, OperationDraft, Policy,
-    PolicyDraft, QuotaTree, Status, Statuses, Timestamp, decide,
+    PolicyDraft, QuotaTree, Status, Timestamp, decide,
 };
 
 /// A limit that applies to every demand, its quota still to be filled in.
@@ -57,17 +57,11 @@ pub(crate) fn set_all<'a>(builder: &mut DemandBuilder<'a>, policy: &Policy, attr
 }
 
 /// The decision if the counters of all limits stand so.
-pub(crate) fn decision<'d>(
-    policy: &'d Policy,
-    demand: &'d Demand<'d>,
-    statuses: &[Status],
-    now: Timestamp,
-) -> Decision<'d> {
-    let charges = policy.resolve(demand, Timestamp::ZERO);
-    assert_eq!(charges.len(), statuses.len(), "every limit applies");
-    let mut answer = Statuses::new();
-    for (index, status) in statuses.iter().enumerate() {
-        answer.set(index, *status, Basis::Counter);
-    }
-    decide(charges, answer, now)
+pub(crate) fn decision<'d>(demand: &'d Demand<'d>, statuses: &[Status], now: Timestamp) -> Decision<'d> {
+    decide(demand, now, |charges, answer| {
+        assert_eq!(charges.len(), statuses.len(), "every limit applies");
+        for (index, status) in statuses.iter().enumerate() {
+            answer.set(index, *status, Basis::Counter);
+        }
+    })
 }

@@ -183,7 +183,7 @@ fn render_decision(dialect: &Dialect, section: &Section<'_>) -> String {
     set_all(&mut builder, &policy, &attributes);
     let demand = builder.build();
     let statuses: Vec<Status> = limits.iter().map(|limit| limit.status).collect();
-    let decision = decision(&policy, &demand, &statuses, section.at());
+    let decision = decision(&demand, &statuses, section.at());
     format!("  verdict {}\n{}", verdict(&decision), written(&dialect.render(&decision)))
 }
 
@@ -244,7 +244,7 @@ fn render_inspection(dialect: &Dialect, section: &Section<'_>) -> String {
     };
     let fields = inspection.answer(&policy, &builder, section.one("query"), |demand| {
         assert_eq!(demand.purpose(), Purpose::Peek);
-        decision(demand.policy(), demand, &peek(demand), section.at())
+        decision(demand, &peek(demand), section.at())
     });
     written(&fields)
 }

@@ -83,7 +83,7 @@ impl Scene {
         set_all(&mut builder, &policy, &self.attributes);
         let demand = builder.build();
         let statuses: Vec<Status> = self.stands.iter().map(|stand| stand.status).collect();
-        then(&decision(&policy, &demand, &statuses, self.at))
+        then(&decision(&demand, &statuses, self.at))
     }
 
     /// The fields in one dialect.
@@ -369,7 +369,7 @@ proptest! {
         let fields = inspection.answer(&policy, &builder, &query, |demand| {
             peeks += 1;
             assert_eq!(demand.value("method"), None);
-            decision(demand.policy(), demand, &[full], Timestamp::from_secs(1))
+            decision(demand, &[full], Timestamp::from_secs(1))
         });
         prop_assert!(matches!(fields.status, 200 | 400) && peeks <= 4);
         check_on_the_wire(&fields)?;

@@ -28,7 +28,7 @@ fn render(dialect: &Dialect, limits: &[(&str, Status)], attributes: &[(&str, &st
     set_all(&mut builder, &policy, &attributes);
     let demand = builder.build();
     let statuses: Vec<Status> = limits.iter().map(|(_, status)| *status).collect();
-    dialect.render(&decision(&policy, &demand, &statuses, Timestamp::from_secs(1_000)))
+    dialect.render(&decision(&demand, &statuses, Timestamp::from_secs(1_000)))
 }
 
 fn headers(fields: &Fields) -> Vec<(&str, &str)> {

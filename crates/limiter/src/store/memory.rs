@@ -75,9 +75,9 @@ impl Memory {
         }
     }
 
-    /// Charges all or nothing, as `store.rs` says, into statuses that are still new. Allocates nothing, and locks nothing
+    /// Charges all or nothing, as `store.rs` says, into `statuses`. Allocates nothing, and locks nothing
     /// to refuse unless others keep changing what is read.
-    pub fn charge(&self, charges: &Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
+    pub fn charge(&self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
         // The number of charges is made a constant, so that a demand on one limit does not pay for sixteen.
         match charges.len() {
             0 => {}

@@ -5,15 +5,15 @@
 use std::collections::HashMap;
 
 use tidegate_core::{
-    Algorithm, Basis, Charges, Demand, LimitDraft, Mode, Policy, Purpose, Quota, QuotaTree, Span, Status, Statuses,
-    Timestamp, UnitId, Verdict, Wait, decide,
+    Algorithm, Basis, ChargeList, Charges, Demand, LimitDraft, Mode, Policy, Purpose, Quota, QuotaTree, Span, Status,
+    Statuses, Timestamp, UnitId, Verdict, Wait, decide,
 };
 use tidegate_limiter::{Memory, MemoryOptions};
 
 use crate::support::{Random, START, by, limit, policy};
 
 /// An empty store with room for whatever a test of the contract puts there.
-type Store = Box<dyn Fn(&Charges<'_>, Timestamp) -> Statuses>;
+type Store = Box<dyn Fn(Charges<'_>, Timestamp) -> Statuses>;
 
 #[test]
 fn memory_keeps_the_contract() {
@@ -52,8 +52,7 @@ fn follows_the_table(empty: &impl Fn() -> Store) {
             let row = Row::of(row);
             let demand = row.demand(&policy);
             let now = START.plus(row.at);
-            let charges = policy.resolve(&demand, now);
-            let decision = decide(charges, store(&charges, now), now);
+            let decision = decide(&demand, now, |charges, statuses| *statuses = store(charges, now));
             let limits: Vec<String> = decision.rulings().map(|ruling| show(ruling.name(), ruling.status)).collect();
             let verdict = if decision.is_admitted() { "admit" } else { "refuse" };
             assert_eq!((verdict, limits), (row.verdict, row.limits), "{title}: at {:?}", row.at);
@@ -172,9 +171,10 @@ fn agrees_with_a_plain_map(empty: &impl Fn() -> Store) {
         for _ in 0..1_000 {
             now = now.plus(random.pause());
             let demand = random.demand(&policy);
-            let charges = policy.resolve(&demand, now);
-            let (statuses, expected) = (store(&charges, now), model.charge(&charges, now));
-            let verdict = expected.verdict(&charges);
+            let mut list = ChargeList::new();
+            let charges = list.resolve(&demand, now);
+            let (statuses, expected) = (store(charges, now), model.charge(charges, now));
+            let verdict = expected.verdict(charges);
             refused += u32::from(verdict == Verdict::Refused);
             for index in 0..charges.len() {
                 assert_eq!(statuses.status(index), expected.status(index), "{verdict:?} at {now:?}: {charges:?}");
@@ -191,11 +191,11 @@ struct Model {
 }
 
 impl Model {
-    fn charge(&mut self, charges: &Charges<'_>, now: Timestamp) -> Statuses {
+    fn charge(&mut self, charges: Charges<'_>, now: Timestamp) -> Statuses {
         let mut statuses = Statuses::new();
         let name = |index: usize| {
-            let values = charges[index].key().values().map(|value| value.map(String::from)).collect();
-            (charges[index].limit().name().to_owned(), values)
+            let values = charges.charge(index).key().values().map(|value| value.map(String::from)).collect();
+            (charges.charge(index).limit().name().to_owned(), values)
         };
         for (index, charge) in charges.iter().enumerate() {
             let state = self.states.get(&name(index)).copied().unwrap_or([0; 64]);

@@ -1,6 +1,6 @@
 //! What is particular to the store in memory.
 
-use tidegate_core::{Demand, LimitDraft, Span, Status, Statuses, Timestamp};
+use tidegate_core::{ChargeList, Demand, LimitDraft, Span, Status, Statuses, Timestamp};
 use tidegate_limiter::{Memory, MemoryOptions};
 
 use crate::support::{START, demand, limit, policy};
@@ -8,7 +8,7 @@ use crate::support::{START, demand, limit, policy};
 /// The status of a demand's only limit.
 fn ask(memory: &Memory, asked: &Demand<'_>, now: Timestamp) -> Status {
     let mut statuses = Statuses::new();
-    memory.charge(&asked.policy().resolve(asked, now), &mut statuses, now);
+    memory.charge(ChargeList::new().resolve(asked, now), &mut statuses, now);
     statuses.status(0)
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate_core::{Algorithm, Charge, Cost, Demand, Limit, Per, Policy, Timestamp};
+use tidegate_core::{Algorithm, Charge, ChargeList, Cost, Demand, Limit, Per, Policy, Timestamp};
 use tidegate_policy::{Lowered, Source, lower};
 
 use crate::golden::{Golden, data, files};
@@ -113,13 +113,13 @@ fn answered(policy: &Policy, ask: &str) -> String {
         demand.set(attribute, value).expect("a value that fits");
     }
     let demand = demand.build();
-    let charges = policy.resolve(&demand, Timestamp::from_secs(1));
     let plan = demand.value("plan").map(|plan| format!(" (plan {plan})")).unwrap_or_default();
     let header = format!("\nask{ask}{plan}\n");
-    charges.iter().map(charged).fold(header, |out, charge| out + &charge)
+    let mut charges = ChargeList::new();
+    charges.resolve(&demand, Timestamp::from_secs(1)).iter().map(charged).fold(header, |out, charge| out + &charge)
 }
 
-fn charged(charge: &Charge<'_>) -> String {
+fn charged(charge: Charge<'_>) -> String {
     let (rule, quota) = (charge.rule(), charge.rule().quota());
     let algorithm = match rule.algorithm() {
         Algorithm::FixedWindow => "fixed-window".to_owned(),

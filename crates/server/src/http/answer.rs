@@ -41,7 +41,7 @@ pub fn write(decision: &Decision<'_>, fields: &Fields, t: Option<Timestamp>, out
 }
 
 /// Writes the members of one limit's part in a decision that was made at `at`.
-pub(super) fn limit(ruling: &Ruling<'_, '_>, at: Timestamp, out: &mut String) {
+pub(super) fn limit(ruling: &Ruling<'_>, at: Timestamp, out: &mut String) {
     let (rule, status) = (ruling.rule(), ruling.status);
     out.push_str("\"name\":");
     string(ruling.name(), out);

@@ -81,7 +81,7 @@ impl Entries {
 }
 
 impl Entry {
-    fn of(ruling: &Ruling<'_, '_>, decision: &Decision<'_>) -> Entry {
+    fn of(ruling: &Ruling<'_>, decision: &Decision<'_>) -> Entry {
         let policy = decision.demand().policy();
         let limit = policy.limit_named(ruling.name()).map_or(usize::MAX, |id| id.index());
         let key = ruling.charge.key();

@@ -34,7 +34,7 @@ const FRESH: [u64; LARGEST_STATE] = [0; LARGEST_STATE];
 
 /// One demand being decided; `N` is at least the number of its charges.
 pub(super) struct Transaction<'m, 'c, const N: usize> {
-    charges: &'c Charges<'c>,
+    charges: Charges<'c>,
     now: Timestamp,
     places: [Place<'m>; N],
     statuses: &'c mut Statuses,
@@ -57,13 +57,13 @@ enum Outcome {
 impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
     /// Decides a demand of 1 to `N` charges and says in `statuses` what came of it.
     #[inline(never)] // Each in a stack frame of its own size.
-    pub(super) fn decide(memory: &'m Memory, charges: &'c Charges<'c>, statuses: &'c mut Statuses, now: Timestamp) {
-        let first = Place::new(memory, &charges[0]);
+    pub(super) fn decide(memory: &'m Memory, charges: Charges<'c>, statuses: &'c mut Statuses, now: Timestamp) {
+        let first = Place::new(memory, &charges.charge(0));
         let mut demand =
             Transaction { charges, now, places: [first; N], statuses, is_read: false, is_full: [false; N] };
         // Names are hashed and first buckets asked for one after the other, so that memory answers all at once.
         for (place, charge) in demand.places.iter_mut().zip(charges.iter()).skip(1) {
-            *place = Place::new(memory, charge);
+            *place = Place::new(memory, &charge);
         }
         demand.is_read = (0..READS).any(|_| demand.read().is_some());
         let takes_nothing = charges.iter().all(|charge| charge.take() == 0);
@@ -79,7 +79,7 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
     #[inline]
     fn read(&mut self) -> Option<()> {
         for (charge, index) in self.charges.iter().zip(0..) {
-            let status = self.places[index].read(charge, self.now)?;
+            let status = self.places[index].read(&charge, self.now)?;
             self.statuses.set(index, status, Basis::Counter);
         }
         self.places[..self.charges.len()].iter().all(Place::is_as_read).then_some(())
@@ -88,7 +88,10 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
     /// Whether a counter that does not exist will be charged later, when the cost is known.
     #[inline]
     fn would_owe(&self) -> bool {
-        self.charges.iter().zip(&self.places).any(|(charge, place)| place.seen == Seen::Nowhere && self.is_owed(charge))
+        self.charges
+            .iter()
+            .zip(&self.places)
+            .any(|(charge, place)| place.seen == Seen::Nowhere && self.is_owed(&charge))
     }
 
     #[inline]
@@ -105,7 +108,7 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
         for (charge, index) in self.charges.iter().zip(0..) {
             let place = &self.places[index];
             let is_new = place.seen == Seen::Nowhere;
-            self.is_full[index] = is_new && self.is_owed(charge) && !place.table.could_take(place.buckets, self.now);
+            self.is_full[index] = is_new && self.is_owed(&charge) && !place.table.could_take(place.buckets, self.now);
         }
         self.note_full();
     }
@@ -142,8 +145,8 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
         };
         locks.are_changed = true;
         for (charge, index) in self.charges.iter().zip(0..) {
-            if self.is_charged(index, charge) {
-                let status = self.places[index].charge(charge, &mut begins[index], self.now);
+            if self.is_charged(index, &charge) {
+                let status = self.places[index].charge(&charge, &mut begins[index], self.now);
                 self.statuses.set(index, status, Basis::Counter);
             }
         }
@@ -163,7 +166,7 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
         for (charge, index) in self.charges.iter().zip(0..) {
             let place = &mut self.places[index];
             place.look(scope)?;
-            self.statuses.set(index, place.peek(charge, self.now), Basis::Counter);
+            self.statuses.set(index, place.peek(&charge, self.now), Basis::Counter);
         }
         Some(())
     }
@@ -184,7 +187,7 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
     fn claim_seats(&mut self) -> Result<[Begins; N], usize> {
         let mut begins = [Begins::Not; N];
         for (charge, index) in self.charges.iter().zip(0..) {
-            if self.places[index].seen != Seen::Nowhere || !self.is_charged(index, charge) {
+            if self.places[index].seen != Seen::Nowhere || !self.is_charged(index, &charge) {
                 continue;
             }
             let Some(seen) = self.claim_seat(index) else {

@@ -57,7 +57,8 @@ impl Intake {
         let mut reading = Reading::of(&self.inputs, &[], route, shape, &asked)?;
         reading.claims = self.claims(&reading, &facts, now)?;
         let in_body = plan.map_or(0, |plan| plan.in_body);
-        let of = |attribute: &Attribute| sourced(attribute, &reading, in_body & bit(attribute.id) != 0);
+        let known = |id| super::known(policy, &facts, id);
+        let of = |attribute: &Attribute| sourced(attribute, &reading, &known, in_body & bit(attribute.id) != 0);
         let mut attributes = self.attributes.iter().map(of).collect::<Result<Vec<_>, _>>()?;
         attributes.sort_by_key(|sourced| sourced.attribute);
         Ok(Understood { facts, attributes })
@@ -82,7 +83,12 @@ impl Intake {
     }
 }
 
-fn sourced(attribute: &Attribute, reading: &Reading<'_>, is_in_body: bool) -> Result<Sourced, BadRequest> {
+fn sourced<'f>(
+    attribute: &Attribute,
+    reading: &'f Reading<'_>,
+    known: &dyn Fn(AttributeId) -> Option<&'f str>,
+    is_in_body: bool,
+) -> Result<Sourced, BadRequest> {
     let mut places = Vec::new();
     'sources: for source in &attribute.sources {
         for place in &source.places {
@@ -91,7 +97,7 @@ fn sourced(attribute: &Attribute, reading: &Reading<'_>, is_in_body: bool) -> Re
                 places.push((name, Finding::Unread));
                 continue;
             }
-            match reading.present(place)?.map(|value| source.mapped(&value)) {
+            match reading.found(place, known)?.map(|value| source.given(&value)) {
                 None => places.push((name, Finding::Absent)),
                 // The source's first place is present, so its others are not asked.
                 Some(None) => {

@@ -50,7 +50,7 @@ impl<'l> Request<'l> {
     /// What attributes and costs come from. The host is that of its header.
     pub fn asked(&self) -> Asked<'_> {
         let host = self.headers.get(HOST).and_then(|host| host.to_str().ok());
-        Asked { peer: None, host, headers: &self.headers, body: self.body.as_deref() }
+        Asked { peer: self.client, host, headers: &self.headers, body: self.body.as_deref() }
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn entry<'l>(line: u64, text: &'l [u8], policy: &'l Policy) -> Result
     let text = std::str::from_utf8(text)
         .map_err(|error| BadQuestion::new("not UTF-8").inside(&format!("column {}", error.valid_up_to() + 1)))?;
     let mut rest = Rest(text);
-    rest.words_before_date()?;
+    let client = rest.words_before_date()?.parse().ok();
     let at = rest.date().map_err(|bad| bad.inside("date"))?;
     let request_line = rest.quoted().ok_or_else(|| not_the_form("request"))?;
     rest.word().filter(|status| status.parse::<u16>().is_ok()).ok_or_else(|| not_the_form("status"))?;
@@ -28,7 +28,7 @@ pub(super) fn entry<'l>(line: u64, text: &'l [u8], policy: &'l Policy) -> Result
         let Some(value) = rest.quoted() else { break };
         add_header(&mut headers, name, &value);
     }
-    let request = Some(Request { method, target: Cow::Owned(target), headers, body: None, client: None });
+    let request = Some(Request { method, target: Cow::Owned(target), headers, body: None, client });
     Ok(Entry { line, at, ask: Ask { request, question: Question::on(policy) }, response: None })
 }
 
@@ -36,14 +36,14 @@ pub(super) fn entry<'l>(line: u64, text: &'l [u8], policy: &'l Policy) -> Result
 struct Rest<'l>(&'l str);
 
 impl<'l> Rest<'l> {
-    /// Host, identity and user. The user may be anything, so the date's bracket is what ends it.
-    fn words_before_date(&mut self) -> Result<(), BadQuestion> {
+    /// Host, identity and user, of which the host is told. The user may be anything, so the date's bracket is what ends
+    /// it.
+    fn words_before_date(&mut self) -> Result<&'l str, BadQuestion> {
         let end = self.0.find(" [").ok_or_else(|| not_the_form("date"))?;
-        if self.0[..end].split(' ').filter(|word| !word.is_empty()).count() < 3 {
-            return Err(not_the_form("user"));
-        }
+        let words: Vec<&str> = self.0[..end].split(' ').filter(|word| !word.is_empty()).take(3).collect();
+        let [host, _, _] = *words else { return Err(not_the_form("user")) };
         self.0 = &self.0[end + 1..];
-        Ok(())
+        Ok(host)
     }
 
     fn date(&mut self) -> Result<Timestamp, BadQuestion> {

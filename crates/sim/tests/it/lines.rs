@@ -63,6 +63,30 @@ fn access_logs_of_both_formats_are_read() {
 }
 
 #[test]
+fn the_address_that_a_request_came_from_is_known() {
+    let addresses = |text: &str| {
+        let mut found = Vec::new();
+        read(text, |entry| {
+            let request = entry.unwrap_or_else(|error| panic!("{error}")).ask.request.expect("it has a request");
+            found.push(request.client.map(|address| address.to_string()).unwrap_or_default());
+        });
+        found
+    };
+    let json = |client: &str| format!("{{\"t\":1,\"request\":{{\"method\":\"GET\",\"path\":\"/\"{client}}}}}\n");
+    let lines = [json(",\"client\":\"192.0.2.7\""), json(",\"client\":\"2001:DB8::7\""), json("")].concat();
+    assert_eq!(addresses(&lines), ["192.0.2.7", "2001:db8::7", ""]);
+    let log = |host: &str| format!("{host} - - [10/Oct/2000:20:55:37 +0000] \"GET / HTTP/1.1\" 200 1\n");
+    let lines = ["192.0.2.7", "2001:db8::7", "client.example.com", "-"].map(log).concat();
+    assert_eq!(addresses(&lines), ["192.0.2.7", "2001:db8::7", "", ""]);
+    for (client, part) in
+        [("\"192.0.2.7:80\"", "request.client: not an address"), ("7", "request.client: expected a string")]
+    {
+        let found = mistakes(json(&format!(",\"client\":{client}")));
+        assert!(found[0].contains(part), "{found:?}");
+    }
+}
+
+#[test]
 fn referer_and_agent_are_unescaped() {
     let text = r#"h - - [10/Oct/2000:20:55:37 +0000] "GET / HTTP/1.1" 200 1 "http://x/\"q\"" "a\\b \x41\t""#;
     read(text, |entry| {

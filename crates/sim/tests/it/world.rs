@@ -69,3 +69,34 @@ fn responses_are_settled_if_the_demand_was_admitted() {
     let expected = ["+ calls 3 tokens 100", "+ calls 3 tokens 40", "- calls 3 tokens 0", "- calls 3 tokens 0"];
     assert_eq!(outcomes(&text), expected);
 }
+
+/// I12: as at the gateway, the client is the address that a request came from, or the one that a trusted proxy names.
+#[test]
+fn limits_count_by_the_address_that_a_request_came_from() {
+    let text = "name = 'c'\nattributes = { client = 'client' }\nclient = { trusted = '10.0.0.0/8' }\n\
+                [[limit]]\nname = 'clients'\nper = ['client']\nquota = '1/d'\n";
+    let source = tidegate_policy::Source { name: "clients.toml", text };
+    let lowered = tidegate_policy::lower(&source, 1).unwrap_or_else(|problems| panic!("{problems}"));
+    let world = World::new(&lowered.policy, &lowered.intake, MemoryOptions::default());
+    let mut admitted = Vec::new();
+    let log = |host: &str| format!("{host} - - [10/Oct/2000:20:55:37 +0000] \"GET / HTTP/1.1\" 200 1\n");
+    let json = |client: &str, named: &str| {
+        let headers = format!("{{\"X-Forwarded-For\":\"{named}\"}}");
+        format!(
+            "{{\"t\":971211337,\"request\":{{\"method\":\"GET\",\"path\":\"/\",\"client\":\"{client}\",\"headers\":{headers}}}}}\n"
+        )
+    };
+    let logs = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1", "2001:db8::2"].map(log).concat();
+    let lines = [json("10.0.0.1", "192.0.2.3"), json("10.0.0.2", "192.0.2.1"), json("192.0.2.4", "192.0.2.1")].concat();
+    for text in [logs, lines] {
+        let mut trace = tidegate_sim::Trace::new(std::io::Cursor::new(text));
+        while let Some(entry) = trace.next(&lowered.policy) {
+            let entry = entry.unwrap_or_else(|error| panic!("{error}"));
+            world.ask(&entry, |outcome| match outcome {
+                Outcome::Decided(decision) => admitted.push(decision.is_admitted()),
+                Outcome::BadRequest { place, message } => panic!("{place}: {message}"),
+            });
+        }
+    }
+    assert_eq!(admitted, [true, true, false, true, false, true, false, true]);
+}

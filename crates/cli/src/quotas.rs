@@ -1,7 +1,7 @@
 //! A policy's limits in a table and in words: what each permits at worst.
 
 use serde::Serialize;
-use tidegate_core::{Algorithm, Case, Choice, Limit, LimitId, Per, Policy, Rule, Span};
+use tidegate_core::{Algorithm, Align, Case, Choice, Limit, LimitId, Per, Policy, Quota, Rule, Span};
 
 use crate::output::{Seconds, grouped, span, table};
 
@@ -171,7 +171,15 @@ fn quota_text(rule: &Rule, unit: &str) -> String {
         Algorithm::TokenBucket if quota.burst != quota.amount => {
             format!("{amount} / {}, burst {}", span(quota.window), grouped(quota.burst))
         }
-        _ => format!("{amount} / {}", span(quota.window)),
+        _ => format!("{amount} / {}", window_text(quota)),
+    }
+}
+
+fn window_text(quota: Quota) -> String {
+    match quota.align {
+        Align::Clock => span(quota.window),
+        Align::First => format!("{} from the first", span(quota.window)),
+        Align::Calendar(calendar) => calendar.name().to_owned(),
     }
 }
 

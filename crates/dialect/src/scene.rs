@@ -69,9 +69,8 @@ impl<'s, 'a> Scene<'s, 'a> {
         match quantity {
             Quantity::Limit => Some(Value::Number(Number::Whole(ruling.rule().limit()))),
             Quantity::Remaining => Some(Value::Number(Number::Whole(ruling.status.remaining))),
-            Quantity::Window(encoding) => {
-                window(ruling).map(|span| Value::Number(encoding.number(span, Timestamp::default())))
-            }
+            Quantity::Window(encoding) => window(ruling, self.decision.at())
+                .map(|span| Value::Number(encoding.number(span, Timestamp::default()))),
             Quantity::Reset(encoding) => Some(time(ruling.status.reset_after, *encoding)),
             Quantity::RetryAfter(encoding) => self.wait(ruling).map(|span| time(span, *encoding)),
             Quantity::Next(encoding) => self.next(ruling).map(|span| time(span, *encoding)),
@@ -135,18 +134,19 @@ impl<'s, 'a> Scene<'s, 'a> {
 const GUESSED_WAIT: Span = Span::from_secs(1);
 
 /// The time in which as many units come back as `limit` says: the quota's window, and of a bucket whose burst differs
-/// from its amount that share of it, rounded up. Concurrency has none.
-fn window(ruling: Ruling<'_>) -> Option<Span> {
-    let quota = ruling.rule().quota();
-    if quota.window.is_zero() {
+/// from its amount that share of it, rounded up. A day or month of a calendar is as long as it is at `now`, hours that a
+/// clock was put forward or back included. Concurrency has none.
+fn window(ruling: Ruling<'_>, now: Timestamp) -> Option<Span> {
+    let (quota, window) = (ruling.rule().quota(), ruling.rule().window_at(now));
+    if window.is_zero() {
         return None;
     }
-    let micros = u128::from(quota.window.as_micros()) * u128::from(quota.burst);
+    let micros = u128::from(window.as_micros()) * u128::from(quota.burst);
     let micros = micros
         .checked_div(u128::from(quota.amount))
         .map(|whole| whole + u128::from(micros % u128::from(quota.amount) != 0));
     match micros.map(u64::try_from) {
         Some(Ok(micros)) => Some(Span::from_micros(micros)),
-        _ => Some(quota.window),
+        _ => Some(window),
     }
 }

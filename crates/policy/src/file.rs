@@ -14,6 +14,8 @@ pub(crate) struct File {
     pub(crate) dialect: Option<Text>,
     pub(crate) bases: Vec<Text>,
     pub(crate) default_operation: Option<Text>,
+    /// The time zone of days and months that name none.
+    pub(crate) zone: Option<Text>,
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) jwt: Option<Jwt>,
     pub(crate) client: Option<Client>,
@@ -100,6 +102,8 @@ pub(crate) struct Limit {
     pub(crate) quota: Option<Quota>,
     pub(crate) algorithm: Option<Text>,
     pub(crate) cells: Option<(Place, Option<u16>)>,
+    pub(crate) align: Option<Text>,
+    pub(crate) zone: Option<Text>,
     pub(crate) unit: Option<Text>,
     pub(crate) mode: Option<Text>,
     pub(crate) when: Vec<(Text, Vec<Text>)>,
@@ -163,6 +167,7 @@ const KEYS: &[&str] = &[
     "dialect",
     "bases",
     "default_operation",
+    "zone",
     "attributes",
     "client",
     "jwt",
@@ -176,7 +181,7 @@ const KEYS: &[&str] = &[
 pub(crate) const RESERVED_ATTRIBUTES: &[&str] = &["attribute", "base", "unit"];
 
 const LIMIT_KEYS: &[&str] =
-    &["name", "on", "per", "quota", "algorithm", "cells", "unit", "mode", "when", "unless", "exempt"];
+    &["name", "on", "per", "quota", "algorithm", "cells", "align", "zone", "unit", "mode", "when", "unless", "exempt"];
 
 /// Reads the outermost table.
 pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
@@ -188,6 +193,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
             "dialect" => file.dialect = reader.text(field),
             "bases" => file.bases = reader.texts(field, "leave it out for no prefix").unwrap_or_default(),
             "default_operation" => file.default_operation = reader.text(field),
+            "zone" => file.zone = reader.text(field),
             "attributes" => file.attributes = attributes(reader, field),
             "jwt" => file.jwt = jwt(reader, field),
             "client" => file.client = client(reader, field),
@@ -399,6 +405,8 @@ fn limit(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Limit> {
         quota: quota.and_then(|field| read_quota(reader, &field)),
         algorithm: fields.get("algorithm").and_then(|field| reader.text(field)),
         cells: cells.map(|field| (field.place(), reader.whole(field, bounds::MAX_CELLS))),
+        align: fields.get("align").and_then(|field| reader.text(field)),
+        zone: fields.get("zone").and_then(|field| reader.text(field)),
         unit: fields.get("unit").and_then(|field| reader.text(field)),
         mode: fields.get("mode").and_then(|field| reader.text(field)),
         when: conditions(reader, &fields, "when"),

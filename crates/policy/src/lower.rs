@@ -7,6 +7,7 @@ mod quotas;
 mod records;
 mod routes;
 mod sources;
+mod zones;
 
 use std::cell::Cell;
 
@@ -148,6 +149,9 @@ impl<'f> Lowering<'f> {
     fn policy(&mut self, version: u64) -> PolicyDraft {
         self.file.name.iter().for_each(|name| names::check_policy_name(name, &mut self.problems));
         self.file.dialect.iter().for_each(|dialect| names::check_dialect(dialect, &mut self.problems));
+        if let Some(name) = &self.file.zone {
+            self.zone(name);
+        }
         let limits = self.limits();
         let draft = PolicyDraft {
             name: self.file.name.as_deref().unwrap_or_default().to_owned(),

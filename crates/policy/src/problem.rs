@@ -208,6 +208,8 @@ kinds! {
     CLAIMED_SECRET      "E049" "a secret that is chosen by the token it verifies"
     BAD_NETWORK         "E050" "not a block of addresses"
     CIRCLE              "E051" "attributes that come from each other"
+    UNKNOWN_ZONE        "E060" "unknown time zone"
+    MISALIGNED          "E061" "windows that cannot begin there"
     REFUSED             "E099" "refused when it was put together"
     UNUSED_ATTRIBUTE    "W001" "an attribute that nothing uses"
     UNREACHED_SOURCE    "W002" "a source that is never reached"
@@ -472,13 +474,14 @@ impl Problem {
 
     pub(crate) fn bad_window(place: Place, found: &str, label: &str, help: Option<String>) -> Problem {
         Problem::new(&BAD_WINDOW, place, format!("{} is not a window", quoted(found)), label)
-            .help("windows are whole numbers of `ms`, `s`, `min`, `h` or `d`, from 1ms to 366d")
+            .help("windows are whole numbers of `ms`, `s`, `min`, `h` or `d`, from 1ms to 366d, or `month`")
             .perhaps(help)
     }
 
     /// The unit of time that was probably meant.
     pub(crate) fn unit_of_time_meant(name: &str) -> Option<String> {
-        let known = ["ms", "sec", "second", "seconds", "min", "minute", "minutes", "hour", "hours", "day", "days"];
+        let known =
+            ["ms", "sec", "second", "seconds", "min", "minute", "minutes", "hour", "hours", "day", "days", "month"];
         did_you_mean(name, &known)
     }
 
@@ -489,6 +492,17 @@ impl Problem {
     pub(crate) fn unsuited_quota(place: Place, found: &str, algorithm: &str, label: &str, help: &str) -> Problem {
         let message = format!("{algorithm} cannot count {}", quoted(found));
         Problem::new(&UNSUITED_QUOTA, place, message, label).help(help)
+    }
+
+    pub(crate) fn unknown_zone(name: &Text, known: &[&str]) -> Problem {
+        let message = format!("unknown time zone {}", quoted(name));
+        let help = did_you_mean(name, known)
+            .unwrap_or_else(|| "write a name of the tz database, as `Europe/Berlin`".to_owned());
+        Problem::new(&UNKNOWN_ZONE, name.place, message, "not in the tz database").help(help)
+    }
+
+    pub(crate) fn misaligned(place: Place, label: &str, help: &str) -> Problem {
+        Problem::new(&MISALIGNED, place, "windows cannot begin there".to_owned(), label).help(help)
     }
 
     pub(crate) fn bad_choice(place: Place, message: &str, label: &str, help: &str) -> Problem {

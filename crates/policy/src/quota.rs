@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! quota   = "unlimited" | amount | amount "/" window [ "burst" amount ] | amount "/" amount "of" limit "per" window
-//! window  = [ amount ] unit
+//! window  = [ amount ] unit | [ "1" ] "month"
 //! unit    = "ms" | "s" | "sec" | "second" | "min" | "minute" | "h" | "hour" | "d" | "day"   (and their plurals)
 //! ```
 //!
@@ -26,7 +26,7 @@ pub(crate) enum Written {
     /// An amount per window: `100/min`, `100/min burst 20`.
     Rate {
         amount: u64,
-        window: Span,
+        window: Length,
         /// The burst, and where it stands.
         burst: Option<(u64, Range<usize>)>,
     },
@@ -36,8 +36,17 @@ pub(crate) enum Written {
         denominator: u64,
         /// The other limit's name, and where it stands.
         of: (String, Range<usize>),
-        window: Span,
+        window: Length,
     },
+}
+
+/// The length of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// So long.
+    Span(Span),
+    /// A month of the calendar.
+    Month,
 }
 
 /// Why a text is no quota: what part of it, why, and how to write it.
@@ -294,7 +303,7 @@ impl<'t> Scan<'t> {
     }
 
     /// A count and a unit of time.
-    fn window(&mut self) -> Result<Span, Mistake> {
+    fn window(&mut self) -> Result<Length, Mistake> {
         self.spaces();
         let start = self.at;
         let digits = self.run(|c| c.is_ascii_digit() || c == '_');
@@ -313,13 +322,21 @@ impl<'t> Scan<'t> {
         if name.is_empty() {
             return Err(self.no_unit(digits, start));
         }
-        let Some(unit) = unit(name) else { return Err(unknown_unit(name, self.at, &self.text[..self.at])) };
         let digits = &self.text[digits];
         let count = if digits.is_empty() { Some(1) } else { digits.replace('_', "").parse::<u64>().ok() };
+        if matches!(name, "month" | "months") {
+            let help = Some("write `month`, or a number of days".to_owned());
+            return if count == Some(1) {
+                Ok(Length::Month)
+            } else {
+                Err(mistake("one month at a time".to_owned(), help))
+            };
+        }
+        let Some(unit) = unit(name) else { return Err(unknown_unit(name, self.at, &self.text[..self.at])) };
         let micros = count.and_then(|count| count.checked_mul(unit));
         match micros.map(Span::from_micros) {
             Some(Span::ZERO) => Err(mistake("a window of no time".to_owned(), None)),
-            Some(window) if (bounds::MIN_WINDOW..=bounds::MAX_WINDOW).contains(&window) => Ok(window),
+            Some(window) if (bounds::MIN_WINDOW..=bounds::MAX_WINDOW).contains(&window) => Ok(Length::Span(window)),
             _ => Err(mistake("the longest window is 366d".to_owned(), None)),
         }
     }
@@ -390,14 +407,17 @@ fn unit(name: &str) -> Option<u64> {
 fn unknown_unit(name: &str, end: usize, before: &str) -> Mistake {
     debug_assert!(before.ends_with(name));
     let (label, help) = match name.to_ascii_lowercase().as_str() {
-        "m" => {
-            ("`m` could be minutes or months", Some("write `min` for minutes, `30d` for a month of days".to_owned()))
-        }
+        "m" => (
+            "`m` could be minutes or months",
+            Some("write `min` for minutes, `month` for a month of the calendar".to_owned()),
+        ),
         "w" | "week" | "weeks" => ("no unit of time", Some("write `7d` for a week".to_owned())),
-        "mo" | "mon" | "month" | "months" => ("months differ in length", Some("write `30d`".to_owned())),
+        "mo" | "mon" => ("no unit of time", Some("write `month` for a month of the calendar".to_owned())),
         "y" | "yr" | "year" | "years" => ("years differ in length", Some("write `365d`".to_owned())),
         "us" | "µs" | "ns" => ("too short a unit", Some("the shortest window is `1ms`".to_owned())),
-        lower if unit(lower).is_some() => ("units are in small letters", Some(format!("write `{lower}`"))),
+        lower if unit(lower).is_some() || lower == "month" => {
+            ("units are in small letters", Some(format!("write `{lower}`")))
+        }
         lower => ("no unit of time", Problem::unit_of_time_meant(lower)),
     };
     Mistake { kind: Fault::Window, part: end - name.len()..end, label: label.to_owned(), help }
@@ -409,12 +429,12 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Span, Written, parse};
+    use super::{Length, Span, Written, parse};
 
     const MINUTE: Span = Span::from_secs(60);
 
     fn rate(amount: u64, window: Span) -> Written {
-        Written::Rate { amount, window, burst: None }
+        Written::Rate { amount, window: Length::Span(window), burst: None }
     }
 
     #[test]
@@ -433,17 +453,22 @@ mod tests {
             ("1/ms", rate(1, Span::from_micros(1_000))),
             ("1/1_000ms", rate(1, Span::from_secs(1))),
             ("9007199254740991/366d", rate((1 << 53) - 1, Span::from_secs(366 * 86_400))),
-            ("100/min burst 20", Written::Rate { amount: 100, window: MINUTE, burst: Some((20, 8..16)) }),
-            ("100/min  burst  2_0 ", Written::Rate { amount: 100, window: MINUTE, burst: Some((20, 9..19)) }),
+            ("100/min burst 20", Written::Rate { amount: 100, window: Length::Span(MINUTE), burst: Some((20, 8..16)) }),
+            (
+                "100/min  burst  2_0 ",
+                Written::Rate { amount: 100, window: Length::Span(MINUTE), burst: Some((20, 9..19)) },
+            ),
             (
                 "1/30 of app-minute per 1s",
                 Written::Derived {
                     numerator: 1,
                     denominator: 30,
                     of: ("app-minute".to_owned(), 8..18),
-                    window: Span::from_secs(1),
+                    window: Length::Span(Span::from_secs(1)),
                 },
             ),
+            ("10_000/month", Written::Rate { amount: 10_000, window: Length::Month, burst: None }),
+            ("5/1 months", Written::Rate { amount: 5, window: Length::Month, burst: None }),
         ] {
             assert_eq!(parse(text), Ok(written), "{text}");
         }
@@ -462,6 +487,8 @@ mod tests {
             ("100 per minute", "per minute"),
             ("100/m", "m"),
             ("100/2weeks", "weeks"),
+            ("100/2months", "2months"),
+            ("100/Month", "Month"),
             ("100/0s", "0s"),
             ("100/1.5s", "1.5s"),
             ("100/367d", "367d"),

@@ -9,7 +9,7 @@ use super::steady::Quotas;
 use super::{
     AttributeId, Condition, Cost, Limit, LimitId, Mode, Operation, OperationId, Per, Policy, Record, RecordsOf, UnitId,
 };
-use crate::{Algorithm, Quota, Rule, RuleError, Span, Timestamp, bounds};
+use crate::{Algorithm, Align, Quota, Rule, RuleError, Span, Timestamp, bounds};
 
 /// A policy as it was meant, before it is frozen. Names refer to each other; [`Policy::freeze`] checks that they do.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +108,8 @@ pub enum QuotaTree {
         denominator: u64,
         /// The window of the derived quota.
         window: Span,
+        /// Where its windows begin.
+        align: Align,
     },
 }
 
@@ -368,7 +370,7 @@ impl<'d> Freezer<'d> {
         operation: Option<&OperationDraft>,
         records: &[RecordsOf],
     ) -> Result<Node, FreezeError> {
-        let QuotaTree::Derived { of, numerator, denominator, window } = tree else {
+        let QuotaTree::Derived { of, numerator, denominator, window, align } = tree else {
             return self.node(limit, tree, operation, 0);
         };
         let of = self.limit_id(of)?;
@@ -390,7 +392,7 @@ impl<'d> Freezer<'d> {
             let amount = self.rules.rule(base).quota().amount;
             let share = u128::from(amount) * u128::from(*numerator) / u128::from((*denominator).max(1));
             let share = u64::try_from(share).unwrap_or(u64::MAX).max(u64::from(amount > 0));
-            rules.push((base, self.rule(limit, Quota::per(share, *window))?));
+            rules.push((base, self.rule(limit, Quota { align: *align, ..Quota::per(share, *window) })?));
         }
         Ok(Node::Derived { of, source: Box::new(source), rules: rules.into() })
     }

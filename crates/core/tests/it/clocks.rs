@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tidegate_core::{
-    Algorithm, Cost, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Rule, Span, Timestamp,
-    Wait,
+    Algorithm, Align, Cost, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Rule, Span,
+    Timestamp, Wait,
 };
 
 use crate::oracle::Oracle;
@@ -77,7 +77,10 @@ proptest! {
                 }
                 story.hear(status);
             }
-            admitted.check_promise();
+            // A window that was opened before the step may end in the middle of one that the model opens after it.
+            if sample.quota.align != Align::First {
+                admitted.check_promise();
+            }
         }
     }
 
@@ -87,7 +90,7 @@ proptest! {
         sample in windowed_rules(), new in 0_u64..3_000, beginning in beginnings(),
         parts in prop::collection::vec((0_u64..200, 1_u64..16), 1..8)
     ) {
-        let changed = Sample::of(sample.algorithm, Quota::per(new, sample.quota.window)).unwrap();
+        let changed = Sample::of(sample.algorithm, Quota { amount: new, burst: new, ..sample.quota }).unwrap();
         let (mut state, mut story) = (sample.fresh(), Story::begin(beginning));
         for (gap, part) in parts {
             story.pass(Gap::Part(gap), &sample);
@@ -108,9 +111,11 @@ proptest! {
         sample in timed_rules(), times in 2_u64..50, beginning in beginnings(),
         steps in prop::collection::vec((gaps(), needs(), any::<bool>()), 1..60)
     ) {
-        let Quota { amount, window, burst, .. } = sample.quota;
+        let Quota { amount, burst, align, .. } = sample.quota;
+        // Of windows that begin with a charge, each model would have to see the other's charges.
+        prop_assume!(align != Align::First);
         let Some((amount, burst)) = amount.checked_mul(times).zip(burst.checked_mul(times)) else { return Ok(()) };
-        let larger = Sample::of(sample.algorithm, Quota { burst, ..Quota::per(amount, window) });
+        let larger = Sample::of(sample.algorithm, Quota { amount, burst, ..sample.quota });
         prop_assume!(larger.is_some_and(|larger| denominator(&larger) == denominator(&sample)));
         let rules = [sample, larger.unwrap()];
         let mut admitted = rules.map(|rule| Oracle::new(rule.algorithm, rule.quota));
@@ -182,7 +187,7 @@ fn a_bucket_keeps_its_used_share_i35() {
             (old.burst, 3_000_001, 0),
             (old.burst, 1_000, 999_999),
         ] {
-            let policies = [old, new].map(|quota| token_bucket_policy(quota));
+            let policies = [old, new].map(token_bucket_policy);
             let [before, mut after] = policies;
             let (change, now) = (start + to_change, start + to_change + since_change);
             after.begin(Timestamp::from_micros(change));

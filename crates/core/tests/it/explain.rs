@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tidegate_core::{
-    Algorithm, AttributeId, Chosen, Demand, Explained, LimitDraft, OperationDraft, Origin, Policy, PolicyDraft,
+    Algorithm, Align, AttributeId, Chosen, Demand, Explained, LimitDraft, OperationDraft, Origin, Policy, PolicyDraft,
     QuotaTree, Reason, RecordDraft, Selected, Span, Timestamp, bounds,
 };
 
@@ -78,7 +78,13 @@ fn limits() -> impl Strategy<Value = Vec<LimitDraft>> {
             all.into_iter().enumerate().map(|(index, (quota, on, per, when, unless, exempt, algorithm, share))| {
                 let derived = share.and_then(|(numerator, denominator, of)| {
                     let of = of % plain.len();
-                    let derived = QuotaTree::Derived { of: format!("l{of}"), numerator, denominator, window: DAY };
+                    let derived = QuotaTree::Derived {
+                        of: format!("l{of}"),
+                        numerator,
+                        denominator,
+                        window: DAY,
+                        align: Align::Clock,
+                    };
                     plain[of].then_some(derived)
                 });
                 LimitDraft {
@@ -181,8 +187,13 @@ fn leads_to_its_rule(origin: &Origin<'_>) -> Result<(), TestCaseError> {
 }
 
 fn sample() -> PolicyDraft {
-    let tenth =
-        QuotaTree::Derived { of: "plans".to_owned(), numerator: 1, denominator: 10, window: Span::from_secs(1) };
+    let tenth = QuotaTree::Derived {
+        of: "plans".to_owned(),
+        numerator: 1,
+        denominator: 10,
+        window: Span::from_secs(1),
+        align: Align::Clock,
+    };
     let ages = QuotaTree::ByAge { steps: BTreeMap::from([(days(7), minute(70))]), default: Some(Box::new(minute(7))) };
     let per = |name: &str| vec![(name.to_owned(), false)];
     let when = |attribute: &str, value: &str| vec![(attribute.to_owned(), vec![value.to_owned()])];

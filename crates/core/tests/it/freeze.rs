@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::{
-    Algorithm, ChargeList, FreezeError, LimitDraft, Policy, PolicyDraft, Quota, QuotaTree, RecordDraft, Rule,
+    Algorithm, Align, ChargeList, FreezeError, LimitDraft, Policy, PolicyDraft, Quota, QuotaTree, RecordDraft, Rule,
     RuleError, Span, bounds,
 };
 
@@ -196,7 +196,13 @@ fn derived_quotas_round_down_but_not_to_nothing() {
     for (amount, numerator, denominator, share) in
         [(1_000, 1, 30, 33), (29, 1, 30, 1), (30, 1, 30, 1), (0, 1, 30, 0), (10, 3, 2, 15), (10, 0, 1, 1)]
     {
-        let quota = QuotaTree::Derived { of: "l".to_owned(), numerator, denominator, window: Span::from_secs(1) };
+        let quota = QuotaTree::Derived {
+            of: "l".to_owned(),
+            numerator,
+            denominator,
+            window: Span::from_secs(1),
+            align: Align::Clock,
+        };
         let policy = Policy::freeze(&policy(vec![limit("l", minute(amount)), limit("part", quota)])).unwrap();
         let demand = tidegate_core::Demand::on(&policy).build();
         assert_eq!(
@@ -208,7 +214,13 @@ fn derived_quotas_round_down_but_not_to_nothing() {
 }
 
 fn derived(of: &str) -> QuotaTree {
-    QuotaTree::Derived { of: of.to_owned(), numerator: 1, denominator: 30, window: Span::from_secs(1) }
+    QuotaTree::Derived {
+        of: of.to_owned(),
+        numerator: 1,
+        denominator: 30,
+        window: Span::from_secs(1),
+        align: Align::Clock,
+    }
 }
 
 fn nested(depth: usize) -> QuotaTree {

@@ -3,7 +3,9 @@
 //! It shares no code and no formula with the engine. Windows sum over the list. A bucket is a vessel that leaks: its
 //! level, in units × window, is replayed from the first event, so that every number is whole.
 
-use tidegate_core::{Algorithm, Quota, Wait};
+use tidegate_core::{Algorithm, Align, Quota, Wait};
+
+use crate::samples::lengths;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Oracle {
@@ -11,7 +13,17 @@ pub(crate) struct Oracle {
     amount: i128,
     window: i128,
     burst: i128,
+    begins: Begins,
     pub(crate) events: Vec<Event>,
+}
+
+/// Where fixed windows begin.
+#[derive(Clone, Debug)]
+enum Begins {
+    Clock,
+    First,
+    /// After each of these lengths; the last is that of all later windows.
+    After(Vec<i128>),
 }
 
 /// Units that were taken at an instant, in microseconds.
@@ -36,6 +48,13 @@ impl Oracle {
             amount: quota.amount.into(),
             window: quota.window.as_micros().into(),
             burst: quota.burst.into(),
+            begins: match quota.align {
+                Align::Clock => Begins::Clock,
+                Align::First => Begins::First,
+                Align::Calendar(calendar) => {
+                    Begins::After(lengths(calendar.name().parse().unwrap()).map(i128::from).collect())
+                }
+            },
             events: Vec::new(),
         }
     }
@@ -73,7 +92,7 @@ impl Oracle {
         }
         let at = match self.algorithm {
             Algorithm::Concurrency => return Wait::Release,
-            Algorithm::FixedWindow => self.window_start(now) + self.window,
+            Algorithm::FixedWindow => self.window_end(now),
             Algorithm::SlidingWindow { .. } => {
                 let cell = self.cell(now);
                 let starts = (cell + 1..).map(|cell| self.cell_start(cell));
@@ -90,7 +109,8 @@ impl Oracle {
     fn reset_after(&self, now: i128) -> i128 {
         match self.algorithm {
             Algorithm::Concurrency => 0,
-            Algorithm::FixedWindow => self.window_start(now) + self.window - now,
+            Algorithm::FixedWindow if self.is_unopened(now) => 0,
+            Algorithm::FixedWindow => self.window_end(now) - now,
             Algorithm::SlidingWindow { .. } => {
                 let last = self.events.iter().rev().find(|event| event.units > 0 && self.counts(event, now));
                 last.map_or(0, |last| self.cell_start(self.cell(last.at) + self.cells() + 1) - now)
@@ -114,7 +134,52 @@ impl Oracle {
     }
 
     fn window_start(&self, at: i128) -> i128 {
-        at.div_euclid(self.window) * self.window
+        self.window_around(at).0
+    }
+
+    fn window_end(&self, at: i128) -> i128 {
+        self.window_around(at).1
+    }
+
+    /// The window that an instant is in: its first, and the first after it.
+    fn window_around(&self, at: i128) -> (i128, i128) {
+        match &self.begins {
+            Begins::Clock => {
+                let start = at.div_euclid(self.window) * self.window;
+                (start, start + self.window)
+            }
+            Begins::First => {
+                let start = self.opened(at).unwrap_or(at);
+                (start, start + self.window)
+            }
+            Begins::After(lengths) => {
+                let mut start = 0;
+                for length in lengths {
+                    if at < start + length {
+                        return (start, start + length);
+                    }
+                    start += length;
+                }
+                let length = lengths.last().unwrap();
+                let start = start + (at - start).div_euclid(*length) * length;
+                (start, start + length)
+            }
+        }
+    }
+
+    /// The first charge of the window that an instant is in: windows begin with a charge after the one before is over.
+    fn opened(&self, at: i128) -> Option<i128> {
+        let mut opened: Option<i128> = None;
+        for event in self.events.iter().filter(|event| event.units > 0 && event.at <= at) {
+            if opened.is_none_or(|opened| opened + self.window <= event.at) {
+                opened = Some(event.at);
+            }
+        }
+        opened.filter(|opened| at < opened + self.window)
+    }
+
+    fn is_unopened(&self, at: i128) -> bool {
+        matches!(self.begins, Begins::First) && self.opened(at).is_none()
     }
 
     fn cells(&self) -> i128 {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 use tidegate_core::{
-    Algorithm, AttributeId, Charge, ChargeList, Demand, DemandError, LimitDraft, OperationDraft, Policy, PolicyDraft,
-    Quota, QuotaTree, RecordDraft, Span, Timestamp, UnitId, bounds,
+    Algorithm, Align, AttributeId, Charge, ChargeList, Demand, DemandError, LimitDraft, OperationDraft, Policy,
+    PolicyDraft, Quota, QuotaTree, RecordDraft, Span, Timestamp, UnitId, bounds,
 };
 
 use crate::drafts::{by, limit, minute, operation, policy};
@@ -49,8 +49,13 @@ fn sample() -> PolicyDraft {
     };
     let on = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     let plans = by("plan", &[("*", minute(10)), ("pro", minute(100)), ("max", QuotaTree::Unlimited)]);
-    let thirtieth =
-        QuotaTree::Derived { of: "app-minute".to_owned(), numerator: 1, denominator: 30, window: Span::from_secs(1) };
+    let thirtieth = QuotaTree::Derived {
+        of: "app-minute".to_owned(),
+        numerator: 1,
+        denominator: 30,
+        window: Span::from_secs(1),
+        align: Align::Clock,
+    };
     let upload = QuotaTree::Fixed(Quota { burst: 4, ..Quota::per(2, Span::from_secs(10)) });
     let limits = vec![
         LimitDraft { on: on(&["send", "read"]), per: per(&["app", "operation"]), ..limit("app-minute", plans) },

@@ -1,8 +1,10 @@
 //! Rules, demands and gaps to draw from: the ordinary, the prime and the extreme.
 
+use std::sync::OnceLock;
+
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use tidegate_core::{Algorithm, Quota, Rule, Span, Timestamp, Wait};
+use tidegate_core::{Algorithm, Align, Calendar, Quota, Rule, Span, Timestamp, Wait};
 
 /// The configuration of a property: `cases`, times `TIDEGATE_CASES` for a long run.
 pub(crate) fn cases(cases: u32) -> Config {
@@ -87,11 +89,55 @@ pub(crate) fn timed_rules() -> impl Strategy<Value = Sample> {
 
 pub(crate) fn rules_of(algorithm: Algorithm) -> impl Strategy<Value = Sample> {
     let burst = prop_oneof![3 => Just(None), 1 => (0_u64..4).prop_map(Some), 2 => amounts().prop_map(Some)];
-    (amounts(), windows(), burst).prop_filter_map("a rule that exists", move |(amount, window, burst)| {
-        let burst = burst.filter(|_| algorithm == Algorithm::TokenBucket).unwrap_or(amount);
-        let window = if algorithm == Algorithm::Concurrency { Span::ZERO } else { window };
-        Sample::of(algorithm, Quota { burst, ..Quota::per(amount, window) })
-    })
+    (amounts(), windows(), burst, aligns()).prop_filter_map(
+        "a rule that exists",
+        move |(amount, window, burst, align)| {
+            let burst = burst.filter(|_| algorithm == Algorithm::TokenBucket).unwrap_or(amount);
+            let window = if algorithm == Algorithm::Concurrency { Span::ZERO } else { window };
+            match align {
+                Align::Calendar(calendar) if algorithm == Algorithm::FixedWindow => {
+                    return Sample::of(algorithm, Quota::in_each(amount, calendar));
+                }
+                Align::First if algorithm == Algorithm::FixedWindow => {
+                    return Sample::of(algorithm, Quota { align, ..Quota::per(amount, window) });
+                }
+                _ => {}
+            }
+            Sample::of(algorithm, Quota { burst, ..Quota::per(amount, window) })
+        },
+    )
+}
+
+fn aligns() -> impl Strategy<Value = Align> {
+    let calendar = (0..CALENDARS.len()).prop_map(|index| Align::Calendar(calendar(index)));
+    prop_oneof![2 => Just(Align::Clock), 1 => Just(Align::First), 1 => calendar]
+}
+
+/// Calendars by the lengths of their windows, in microseconds; the last goes on for ever.
+pub(crate) const CALENDARS: &[&[u64]] = &[
+    &[5_000_000, 1_000_000, 7_000_000, 1_000],
+    &[10_800_000_000, 86_400_000_000, 82_800_000_000, 90_000_000_000, 86_400_000_000],
+    &[31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31],
+];
+
+/// One of the calendars; the third counts in days.
+pub(crate) fn calendar(index: usize) -> Calendar {
+    static MADE: OnceLock<Vec<Calendar>> = OnceLock::new();
+    let made = MADE.get_or_init(|| (0..CALENDARS.len()).map(made_calendar).collect());
+    made[index]
+}
+
+fn made_calendar(index: usize) -> Calendar {
+    let starts = lengths(index).scan(0, |at, length| {
+        *at += length;
+        Some(Timestamp::from_micros(*at))
+    });
+    Calendar::leaked(&index.to_string(), std::iter::once(Timestamp::ZERO).chain(starts).collect()).unwrap()
+}
+
+/// The lengths of a calendar's windows in microseconds.
+pub(crate) fn lengths(index: usize) -> impl Iterator<Item = u64> {
+    CALENDARS[index].iter().map(move |length| if index == 2 { length * 86_400_000_000 } else { *length })
 }
 
 fn amounts() -> impl Strategy<Value = u64> {

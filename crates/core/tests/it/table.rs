@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use tidegate_core::{Algorithm, Quota, Span, Timestamp, Wait};
+use tidegate_core::{Algorithm, Align, Calendar, Quota, Span, Timestamp, Wait};
 
 /// One line that says something.
 #[derive(Clone, Debug)]
@@ -69,7 +69,8 @@ pub(crate) fn units(text: &str) -> u64 {
     power - less.parse::<u64>().unwrap()
 }
 
-/// `4 per 1s, token bucket, burst 8` or `3, concurrency`.
+/// `4 per 1s, token bucket, burst 8`, `3, concurrency`, `4 per 1s, fixed window, from the first` or
+/// `4, fixed window, windows of 23h 25h`.
 pub(crate) fn rule(text: &str) -> (Algorithm, Quota) {
     let mut parts = text.split(", ");
     let quota = parts.next().unwrap();
@@ -83,10 +84,22 @@ pub(crate) fn rule(text: &str) -> (Algorithm, Quota) {
         "concurrency" => Algorithm::Concurrency,
         other => panic!("{other:?} is no algorithm"),
     };
-    if let Some(burst) = parts.next() {
-        quota.burst = units(burst.strip_prefix("burst ").unwrap());
+    match parts.next() {
+        None => {}
+        Some("from the first") => quota.align = Align::First,
+        Some(calendar) if calendar.starts_with("windows of") => quota = Quota::in_each(quota.amount, windows(calendar)),
+        Some(burst) => quota.burst = units(burst.strip_prefix("burst ").unwrap()),
     }
     (algorithm, quota)
+}
+
+/// `windows of 23h 25h 24h`, one after the other from 1970 on.
+fn windows(text: &str) -> Calendar {
+    let mut starts = vec![Timestamp::ZERO];
+    for length in text.strip_prefix("windows of ").unwrap().split(' ') {
+        starts.push(starts.last().unwrap().plus(span(length)));
+    }
+    Calendar::leaked(text, starts).unwrap()
 }
 
 fn micros(text: &str) -> u64 {

@@ -6,11 +6,13 @@ use tidegate_core::{Algorithm, Cost, LimitDraft, Mode, QuotaTree, bounds};
 
 use super::Lowering;
 use super::names::each_once;
+use super::zones::{self, Zone};
 use crate::file;
 use crate::problem::Problem;
 use crate::reading::{Place, Text};
 
 const ALGORITHMS: &[&str] = &["fixed-window", "sliding-window", "token-bucket", "concurrency"];
+const ALIGNS: &[&str] = &["clock", "first-request"];
 const MODES: &[&str] = &["enforce", "shadow", "off"];
 
 /// Cells of a sliding window that does not say: at least ten elevenths of the quota can be used in any window.
@@ -26,6 +28,19 @@ pub(super) struct Counting {
     pub(super) algorithm: Algorithm,
     /// Whether `algorithm` is what the file says, and not a stand-in for something unknown.
     pub(super) is_known: bool,
+    /// Where its windows begin.
+    pub(super) begins: Begins,
+}
+
+/// Where the windows of a limit begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Begins {
+    /// By the clock; days and months in the file's zone.
+    Clock(Zone),
+    /// With the first request.
+    First,
+    /// At midnight or on the 1st in a zone that the limit names.
+    In(Zone),
 }
 
 impl<'f> Lowering<'f> {
@@ -78,7 +93,39 @@ impl<'f> Lowering<'f> {
             let help = "leave it out, or choose `algorithm = \"sliding-window\"`";
             self.note(Problem::bad_cells(place, "only a sliding window has cells", help));
         }
-        Counting { algorithm: algorithm.unwrap_or(Algorithm::FixedWindow), is_known: algorithm.is_some() }
+        let begins = self.begins(limit, algorithm);
+        Counting { algorithm: algorithm.unwrap_or(Algorithm::FixedWindow), is_known: algorithm.is_some(), begins }
+    }
+
+    fn begins(&mut self, limit: &file::Limit, algorithm: Option<Algorithm>) -> Begins {
+        let is_fixed = matches!(algorithm, None | Some(Algorithm::FixedWindow));
+        let file_zone = self.file.zone.as_ref().and_then(|name| Zone::named(name)).unwrap_or_else(Zone::utc);
+        if let Some(align) = limit.align.as_ref().filter(|align| !ALIGNS.contains(&&***align)) {
+            self.note(Problem::unknown_choice(align.place, align, "alignment", ALIGNS));
+        }
+        let zone = limit.zone.as_ref().and_then(|name| self.zone(name));
+        let (first, zoned) = (limit.align.as_ref().filter(|align| &***align == "first-request"), limit.zone.as_ref());
+        if let Some(key) = limit.align.as_ref().or(zoned).filter(|_| !is_fixed) {
+            let help = "leave it out, or choose `algorithm = \"fixed-window\"`";
+            self.note(Problem::misaligned(key.place, "only fixed windows begin somewhere", help));
+        } else if let (Some(_), Some(zone)) = (first, zoned) {
+            let help = "keep `align` or `zone`";
+            self.note(Problem::misaligned(zone.place, "windows that begin with a request know no midnight", help));
+        }
+        match (first, zone) {
+            (Some(_), _) => Begins::First,
+            (None, Some(zone)) => Begins::In(zone),
+            (None, None) => Begins::Clock(file_zone),
+        }
+    }
+
+    /// The time zone of a name.
+    pub(super) fn zone(&mut self, name: &Text) -> Option<Zone> {
+        let zone = Zone::named(name);
+        if zone.is_none() {
+            self.note(Problem::unknown_zone(name, &zones::names()));
+        }
+        zone
     }
 
     /// Enforced or shadow; `None` for off.

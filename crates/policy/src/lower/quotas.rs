@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::{Algorithm, Quota, QuotaTree, Rule, Span, bounds};
+use tidegate_core::{Algorithm, Align, Calendar, Quota, QuotaTree, Rule, Span, bounds};
 
 use super::Lowering;
-use super::limits::{Counting, is_off};
+use super::limits::{Begins, Counting, is_off};
 use crate::file::{self, Choice};
 use crate::problem::Problem;
-use crate::quota::Written;
+use crate::quota::{Length, Written};
 use crate::reading::Text;
 
 impl Lowering<'_> {
@@ -17,7 +17,8 @@ impl Lowering<'_> {
         match limit.quota.as_ref()? {
             file::Quota::Text(text, Written::Derived { numerator, denominator, of, window }) => {
                 let place_of = text.part(of.1.clone());
-                let derived = Derived { numerator: *numerator, denominator: *denominator, window: *window };
+                let windows = self.windows(text, *window, counting)?;
+                let derived = Derived { numerator: *numerator, denominator: *denominator, windows };
                 self.derived(limit, counting, text, (&of.0, place_of), derived)
             }
             quota => self.tree(quota, counting, &mut Vec::new()),
@@ -60,15 +61,43 @@ impl Lowering<'_> {
                 self.note(Problem::unsuited_quota(text.place, text, name, "expected a window after the amount", &help));
                 return None;
             }
-            Written::Rate { amount, window, burst: None } => Quota::per(*amount, *window),
+            Written::Rate { amount, window, burst: None } => {
+                in_windows(*amount, self.windows(text, *window, counting)?)
+            }
             Written::Rate { amount, window, burst: Some((burst, part)) } => {
                 if !self.burst_fits(text, *amount, (*burst, part.clone()), counting) {
                     return None;
                 }
-                Quota { burst: *burst, ..Quota::per(*amount, *window) }
+                Quota { burst: *burst, ..in_windows(*amount, self.windows(text, *window, counting)?) }
             }
         };
         self.rule(text, quota, counting).map(QuotaTree::Fixed)
+    }
+
+    /// How long windows of this length are, and where they begin.
+    fn windows(&mut self, text: &Text, length: Length, counting: Counting) -> Option<Windows> {
+        let is_fixed = counting.algorithm == Algorithm::FixedWindow;
+        let (label, help) = match (length, counting.begins) {
+            (Length::Month, _) if !is_fixed => {
+                ("months differ in length", "write `30d`, or choose `algorithm = \"fixed-window\"`")
+            }
+            (Length::Month, Begins::First) => {
+                ("months differ in length: one that begins anywhere has none", "write `30d`, or leave `align` out")
+            }
+            (Length::Month, Begins::Clock(zone) | Begins::In(zone)) => return Some(of_calendar(zone.months())),
+            (Length::Span(DAY), Begins::Clock(zone) | Begins::In(zone)) if is_fixed => {
+                return Some(zone.days().map_or((DAY, Align::Clock), of_calendar));
+            }
+            (Length::Span(_), Begins::In(_)) if is_fixed => {
+                ("a time zone has days and months", "write `d` or `month`, or leave `zone` out")
+            }
+            (Length::Span(span), Begins::First) if is_fixed => return Some((span, Align::First)),
+            (Length::Span(span), _) => return Some((span, Align::Clock)),
+        };
+        if counting.is_known {
+            self.note(Problem::misaligned(text.place, label, help));
+        }
+        None
     }
 
     fn burst_fits(
@@ -205,19 +234,32 @@ impl Lowering<'_> {
     }
 }
 
+const DAY: Span = Span::from_secs(86_400);
+
+/// The length of windows, and where they begin.
+type Windows = (Span, Align);
+
+fn of_calendar(calendar: Calendar) -> Windows {
+    (calendar.longest(), Align::Calendar(calendar))
+}
+
+fn in_windows(amount: u64, (window, align): Windows) -> Quota {
+    Quota { align, ..Quota::per(amount, window) }
+}
+
 /// The numbers of a derived quota.
 #[derive(Clone, Copy)]
 struct Derived {
     numerator: u64,
     denominator: u64,
-    window: Span,
+    windows: Windows,
 }
 
 impl Derived {
     /// The quota derived from an amount: rounded down, at least one, none of none.
     fn quota(self, amount: u64) -> Quota {
         let share = u128::from(amount) * u128::from(self.numerator) / u128::from(self.denominator.max(1));
-        Quota::per(u64::try_from(share).unwrap_or(u64::MAX).max(u64::from(amount > 0)), self.window)
+        in_windows(u64::try_from(share).unwrap_or(u64::MAX).max(u64::from(amount > 0)), self.windows)
     }
 }
 
@@ -257,8 +299,8 @@ impl Lowering<'_> {
         for amount in self.amounts(source, of) {
             self.rule(text, derived.quota(amount), counting)?;
         }
-        let Derived { numerator, denominator, window } = derived;
-        Some(QuotaTree::Derived { of: of.to_owned(), numerator, denominator, window })
+        let Derived { numerator, denominator, windows: (window, align) } = derived;
+        Some(QuotaTree::Derived { of: of.to_owned(), numerator, denominator, window, align })
     }
 
     /// Every amount that the limit called `of` can have, by its own quota or by a record's.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate_core::{Algorithm, Charge, ChargeList, Cost, Demand, Limit, Per, Policy, Timestamp};
+use tidegate_core::{Algorithm, Align, Charge, ChargeList, Cost, Demand, Limit, Per, Policy, Timestamp};
 use tidegate_policy::{Lowered, Source, lower};
 
 use crate::golden::{Golden, data, files};
@@ -129,5 +129,10 @@ fn charged(charge: Charge<'_>) -> String {
     };
     let key: Vec<&str> = charge.key().values().map(|value| value.unwrap_or("-")).collect();
     let (amount, micros) = (quota.amount, quota.window.as_micros());
-    format!("  {} [{}]: {amount} in {micros} us, {algorithm}\n", charge.limit().name(), key.join(" "))
+    let begins = match quota.align {
+        Align::Clock => String::new(),
+        Align::First => " from the first".to_owned(),
+        Align::Calendar(calendar) => format!(" or each {}", calendar.name()),
+    };
+    format!("  {} [{}]: {amount} in {micros} us{begins}, {algorithm}\n", charge.limit().name(), key.join(" "))
 }

@@ -9,3 +9,4 @@ mod lowering;
 mod mistakes;
 mod properties;
 mod question;
+mod zones;

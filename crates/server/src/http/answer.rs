@@ -46,7 +46,7 @@ pub(super) fn limit(ruling: &Ruling<'_>, at: Timestamp, out: &mut String) {
     out.push_str("\"name\":");
     string(ruling.name(), out);
     let _ = write!(out, ",\"limit\":{},\"remaining\":{},\"window_s\":", rule.limit(), status.remaining);
-    window(rule.quota().window, out);
+    window(rule.window_at(at), out);
     out.push_str(",\"reset_at\":");
     seconds(at.plus(status.reset_after).as_micros(), out);
     out.push_str(",\"reset_after_s\":");

@@ -112,7 +112,7 @@ impl Source {
     }
 
     /// What a value of its places stands for; `None` if the map does not know it.
-    fn mapped(&self, value: &str) -> Option<String> {
+    pub(super) fn mapped(&self, value: &str) -> Option<String> {
         if self.map.is_empty() {
             return Some(value.to_owned());
         }

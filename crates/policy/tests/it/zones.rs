@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp as Instant, ToSpan};
 use proptest::prelude::*;
-use tidegate_core::{Demand, Rule, Span, Timestamp};
+use tidegate_core::{ChargeList, Demand, Rule, Span, Timestamp};
 
 use crate::lowering::lowered;
 
@@ -13,7 +13,7 @@ fn rule(quota: &str, zone: &str) -> Rule {
     let text = format!("name = 'z'\n[[limit]]\nname = 'l'\nquota = '{quota}'\nzone = '{zone}'\n");
     let policy = lowered("z", &text).policy;
     let demand = Demand::on(&policy).build();
-    *policy.resolve(&demand, Timestamp::ZERO)[0].rule()
+    *ChargeList::new().resolve(&demand, Timestamp::ZERO).charge(0).rule()
 }
 
 fn instant(timestamp: Instant) -> Timestamp {

@@ -102,8 +102,10 @@ async fn http1<C: Clock + Debug + Send + Sync + 'static>(
     let guard = Guard::http1(socket, begun, Arc::clone(&client.wire), client.gateway.options.timeouts);
     let stage = client.stage.clone();
     // Heads are timed by the guard, which also knows a client that waits for us from one that we wait for.
+    // Answers are not held for more of them (`pipeline_flush`): hyper would close without having written them, where bytes
+    // stand behind the last request.
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).pipeline_flush(true);
+    builder.header_read_timeout(None);
     let client = Arc::new(client);
     let service = service_fn(move |request| answer(Arc::clone(&client), request));
     let connection = builder.serve_connection(TokioIo::new(guard), service).with_upgrades();

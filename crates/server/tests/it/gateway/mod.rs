@@ -10,6 +10,7 @@ mod forwarding;
 mod http2;
 mod inspection;
 mod life;
+mod smuggling;
 mod spellings;
 mod strictness;
 mod together;

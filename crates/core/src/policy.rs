@@ -8,8 +8,9 @@ mod reads;
 mod steady;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::{Rule, Timestamp};
+use crate::{Rule, Timestamp, bounds};
 
 pub use cases::{Case, Choice};
 pub use explain::{Chosen, Explained, Origin, Reason, Recorded, Selected};
@@ -50,6 +51,11 @@ pub struct UnitId(pub(crate) u8);
 impl UnitId {
     /// Requests, the unit of a quota that names none; built in.
     pub const REQUESTS: UnitId = UnitId(0);
+
+    /// The unit at a place, if a policy can have so many.
+    pub fn at(place: usize) -> Option<UnitId> {
+        (place < bounds::MAX_UNITS).then(|| u8::try_from(place).map(UnitId).ok()).flatten()
+    }
 
     /// Its place, from zero.
     pub const fn index(self) -> usize {
@@ -247,7 +253,8 @@ pub struct Policy {
     name: Box<str>,
     version: u64,
     attributes: Box<[Box<str>]>,
-    units: Box<[Box<str>]>,
+    /// Shared, as what outlives the policy may name them.
+    units: Arc<[Box<str>]>,
     operations: Box<[Operation]>,
     operation_ids: HashMap<Box<str>, OperationId>,
     default_operation: OperationId,
@@ -296,6 +303,11 @@ impl Policy {
     /// A unit's name.
     pub fn unit_name(&self, unit: UnitId) -> &str {
         &self.units[unit.index()]
+    }
+
+    /// All units' names, in the order of their places, for what outlives the policy.
+    pub fn units(&self) -> Arc<[Box<str>]> {
+        Arc::clone(&self.units)
     }
 
     /// All units' names, in the order of their places.

@@ -7,6 +7,7 @@ mod clock;
 mod event;
 mod limiter;
 mod receipt;
+mod reservations;
 pub mod store;
 mod sync;
 
@@ -14,4 +15,5 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::Observer;
 pub use limiter::Limiter;
 pub use receipt::Receipt;
+pub use reservations::{MAX_RESERVATIONS, NotAnId, Places, ReservationId, ReserveError, SettleError};
 pub use store::{Memory, MemoryOptions};

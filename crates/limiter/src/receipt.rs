@@ -1,20 +1,25 @@
 //! What a decision leaves to be done: costs that are known only later, and what is held until work ends.
 
-use tidegate_core::{Algorithm, Charge, Cost, Decision, Rule, Timestamp, UnitId};
+use std::sync::Arc;
+
+use tidegate_core::{Algorithm, Charge, Cost, Decision, Purpose, Rule, Timestamp, UnitId};
 
 use crate::store::{Memory, memory::Fingerprint};
+use crate::sync::{AtomicU64, Ordering};
 
 /// What was charged for one admitted demand and may change: owned, so that it outlives policy and demand.
 ///
 /// It holds the charges whose cost is settled afterwards, those whose cost the demand named (an estimate, perhaps), and
 /// what concurrency limits hold. It belongs to the limiter that issued it. Settling and releasing use it up, so that
-/// neither happens twice (I5, I7). A receipt that is dropped leaves everything as it was charged: what it holds is held
-/// for ever.
+/// neither happens twice (I5, I7). A receipt that is dropped leaves everything as it was charged. What it holds is held
+/// for ever then, which [`Memory::leaked`] counts.
 #[derive(Debug, Default)]
 #[must_use = "what it holds is held until it is settled or released"]
 pub struct Receipt {
     entries: Vec<Entry>,
     at: Timestamp,
+    /// Where it is counted if it is dropped while something is held.
+    leaked: Option<Arc<AtomicU64>>,
 }
 
 /// One charge that may change.
@@ -33,16 +38,32 @@ impl Entry {
 }
 
 impl Receipt {
+    /// What the cost of may change, and what is held.
     pub(crate) fn of(decision: &Decision<'_>, store: &Memory) -> Receipt {
+        Receipt::of_those(decision, store, |charge| is_open(charge, decision))
+    }
+
+    /// Everything that was charged, so that all of it can be given back.
+    pub(crate) fn of_all(decision: &Decision<'_>, store: &Memory) -> Receipt {
+        Receipt::of_those(decision, store, |charge| charge.take() > 0 || is_open(charge, decision))
+    }
+
+    fn of_those(decision: &Decision<'_>, store: &Memory, is_kept: impl Fn(&Charge<'_>) -> bool) -> Receipt {
         let mut entries = Vec::new();
-        if decision.is_admitted() {
+        if decision.is_admitted() && decision.demand().purpose() != Purpose::Peek {
             for ruling in decision.rulings() {
-                if ruling.status.fits() && is_open(&ruling.charge, decision) {
+                if ruling.status.fits() && is_kept(&ruling.charge) {
                     entries.push(entry(&ruling.charge, store));
                 }
             }
         }
-        Receipt { entries, at: decision.at() }
+        let leaked = entries.iter().any(Entry::is_held).then(|| store.leaks());
+        Receipt { entries, at: decision.at(), leaked }
+    }
+
+    /// Whether something is held until it is released.
+    pub(crate) fn holds(&self) -> bool {
+        self.entries.iter().any(Entry::is_held)
     }
 
     /// Whether there is nothing to settle and nothing to release: such a receipt may be dropped.
@@ -50,8 +71,9 @@ impl Receipt {
         self.entries.is_empty()
     }
 
-    pub(crate) fn settle(self, actual: &[(UnitId, u64)], store: &Memory, now: Timestamp) {
-        for entry in self.entries {
+    pub(crate) fn settle(mut self, actual: &[(UnitId, u64)], store: &Memory, now: Timestamp) {
+        self.leaked = None;
+        for entry in std::mem::take(&mut self.entries) {
             let named = actual.iter().find(|(unit, _)| *unit == entry.unit);
             match (named, entry.is_held()) {
                 (_, true) => store.adjust(&entry, 0, self.at, now),
@@ -61,9 +83,26 @@ impl Receipt {
         }
     }
 
-    pub(crate) fn release(self, store: &Memory, now: Timestamp) {
-        for entry in self.entries.iter().filter(|entry| entry.is_held()) {
+    pub(crate) fn release(mut self, store: &Memory, now: Timestamp) {
+        self.leaked = None;
+        for entry in std::mem::take(&mut self.entries).iter().filter(|entry| entry.is_held()) {
             store.adjust(entry, 0, self.at, now);
+        }
+    }
+
+    /// Gives everything back, in the windows that it was taken from.
+    pub(crate) fn give_back(mut self, store: &Memory, now: Timestamp) {
+        self.leaked = None;
+        for entry in std::mem::take(&mut self.entries) {
+            store.adjust(&entry, 0, self.at, now);
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some(leaked) = self.leaked.take() {
+            leaked.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -74,8 +113,7 @@ fn is_open(charge: &Charge<'_>, decision: &Decision<'_>) -> bool {
     if charge.rule().algorithm() == Algorithm::Concurrency {
         return charge.take() > 0;
     }
-    let is_peek = decision.demand().purpose() == tidegate_core::Purpose::Peek;
-    !is_peek && (limit.cost() == Cost::Settled || decision.demand().cost(limit.unit()).is_some())
+    limit.cost() == Cost::Settled || decision.demand().cost(limit.unit()).is_some()
 }
 
 fn entry(charge: &Charge<'_>, store: &Memory) -> Entry {

@@ -20,7 +20,7 @@ mod fingerprint;
 mod table;
 mod transaction;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tidegate_core::{Charge, Charges, Statuses, Timestamp, bounds};
 
@@ -59,6 +59,8 @@ pub struct Memory {
     medium: OnceLock<Table>,
     large: OnceLock<Table>,
     unsettled: AtomicU64,
+    /// Receipts outlive what they were taken for.
+    leaked: Arc<AtomicU64>,
 }
 
 impl Memory {
@@ -72,6 +74,7 @@ impl Memory {
             medium: OnceLock::new(),
             large: OnceLock::new(),
             unsettled: AtomicU64::new(0),
+            leaked: Arc::default(),
         }
     }
 
@@ -101,6 +104,16 @@ impl Memory {
     /// How many costs could not be settled, because the counter would have been a new one and there was no room.
     pub fn unsettled(&self) -> u64 {
         self.unsettled.load(Ordering::Relaxed)
+    }
+
+    /// How many receipts were dropped that held something, which is held for ever.
+    pub fn leaked(&self) -> u64 {
+        self.leaked.load(Ordering::Relaxed)
+    }
+
+    /// Where receipts count that they were dropped.
+    pub(crate) fn leaks(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.leaked)
     }
 
     /// The buckets of a charge's counter: what a model of the protocol chooses its counters by.

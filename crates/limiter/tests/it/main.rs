@@ -5,5 +5,6 @@ mod contract;
 mod limiter;
 mod memory;
 mod receipts;
+mod reservations;
 mod support;
 mod threads;

@@ -5,6 +5,7 @@
 pub(crate) mod stand;
 
 mod bodies;
+mod corpus;
 mod costs;
 mod forwarding;
 mod http2;

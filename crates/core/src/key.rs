@@ -32,13 +32,18 @@ impl<'a> Key<'a> {
         self.limit.per().iter().map(move |per| attributes.value(per.attribute()))
     }
 
-    /// Feeds the key's bytes to `sink`: the limit's identity and the scale it counts on (16 bytes, their exclusive or),
-    /// then each value as its length (u32, little endian; `u32::MAX` for a missing one) and its bytes. The number of
-    /// values is the limit's, and identities are hashes that do not differ by just a scale, so no two keys of a policy
-    /// share their bytes (I45).
-    pub fn write(&self, mut sink: impl FnMut(&[u8])) {
+    /// What the key begins with: the limit's identity and the scale it counts on, their exclusive or.
+    #[inline]
+    pub fn head(&self) -> u128 {
         let scale = if self.limit.is_steady() { 0 } else { self.rule.scale() };
-        sink(&(self.limit.identity() ^ scale).to_le_bytes());
+        self.limit.identity() ^ scale
+    }
+
+    /// Feeds the key's bytes to `sink`: its head (16 bytes), then each value as its length (u32, little endian;
+    /// `u32::MAX` for a missing one) and its bytes. The number of values is the limit's, and identities are hashes that
+    /// do not differ by just a scale, so no two keys of a policy share their bytes (I45).
+    pub fn write(&self, mut sink: impl FnMut(&[u8])) {
+        sink(&self.head().to_le_bytes());
         for value in self.values() {
             match value {
                 Some(value) => {

@@ -1,9 +1,15 @@
 //! The heart: one clock reading, one policy snapshot, one call of the store, one decision, one event.
 
-use tidegate_core::{Decision, Demand, Slate, Span, UnitId, decide, decide_on};
+use tidegate_core::{
+    ChargeList, Charges, Decision, Demand, Slate, Span, Statuses, UnitId, decide, decide_on, decide_resolved,
+};
 
 use crate::reservations::{Held, MAX_RESERVATIONS, Places, ReservationId, Reservations, ReserveError, SettleError};
 use crate::{Clock, Memory, Observer, Receipt};
+
+/// Demands of a batch that are looked at ahead: about as many loads as a core has under way at a time. More would push
+/// each other out of its cache.
+const BATCH: usize = 32;
 
 /// Decides demands.
 #[derive(Debug)]
@@ -46,6 +52,35 @@ impl<C: Clock, O: Observer> Limiter<C, O> {
         let decision = decide_on(slate, demand, now, |charges, statuses| self.store.charge(charges, statuses, now));
         self.observer.decided(&decision);
         decision
+    }
+
+    /// Decides demands that came together, at one instant: each alone and in their order, as [`Limiter::check`] decides it,
+    /// and tells `hear` of each.
+    ///
+    /// All names of some demands are hashed before the first of these is decided, and memory is asked for all their
+    /// counters at once: where there are many counters, most of a decision is waiting for memory. Allocates nothing.
+    pub fn check_batch<'d>(&self, demands: &'d [Demand<'d>], mut hear: impl FnMut(&Decision<'_>)) {
+        let now = self.clock.now(); // read once for all
+        let mut lists = [ChargeList::new(); BATCH];
+        let mut statuses = Statuses::new();
+        let mut rest = demands;
+        while !rest.is_empty() {
+            let mut ahead = self.store.ahead();
+            for (list, demand) in lists.iter_mut().zip(rest) {
+                if !ahead.seek(list.resolve(demand, now)) {
+                    break;
+                }
+            }
+            let (these, others) = rest.split_at(ahead.demands());
+            ahead.ask_for();
+            for (list, demand) in lists.iter().zip(these) {
+                let charge = |charges: Charges<'_>, statuses: &mut Statuses| ahead.charge(charges, statuses, now);
+                let decision = decide_resolved(list, &mut statuses, demand, now, charge);
+                self.observer.decided(&decision);
+                hear(&decision);
+            }
+            rest = others;
+        }
     }
 
     /// What is needed to settle or release later what `decision` charged.

@@ -52,6 +52,20 @@ fn a_decision_allocates_nothing() {
     }
 }
 
+/// A batch of any size allocates nothing either.
+#[test]
+fn a_batch_allocates_nothing() {
+    let limiter = Limiter::new(Memory::new(MemoryOptions { max_counters: 1_000 }), SystemClock::new(), ());
+    let policy = policy(3, Algorithm::TokenBucket);
+    let key = policy.attribute("key").expect("an attribute");
+    let names: Vec<String> = (0..500).map(|number| (number % 50).to_string()).collect();
+    let demand = |name| Demand::on(&policy).set(key, name).expect("a short value").build();
+    let demands: Vec<Demand<'_>> = names.iter().map(|name| demand(name.as_str())).collect();
+    let mut admitted = 0;
+    let counted = measure(|| limiter.check_batch(&demands, |decision| admitted += u32::from(decision.is_admitted())));
+    assert_eq!((admitted, counted.count_total), (500, 0));
+}
+
 /// Creating counters, moving them and refusing for want of room allocate nothing either.
 #[test]
 fn new_counters_allocate_nothing() {

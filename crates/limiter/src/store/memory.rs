@@ -17,6 +17,7 @@
 
 mod bucket;
 mod fingerprint;
+mod quick;
 mod table;
 mod transaction;
 
@@ -31,7 +32,7 @@ use crate::sync::{AtomicU64, Ordering};
 use bucket::Class;
 use fingerprint::Fingerprinter;
 use table::Table;
-use transaction::Transaction;
+use transaction::Sought;
 
 /// How much a store in memory may hold.
 #[derive(Clone, Copy, Debug)]
@@ -84,10 +85,44 @@ impl Memory {
         // The number of charges is made a constant, so that a demand on one limit does not pay for sixteen.
         match charges.len() {
             0 => {}
-            1 => Transaction::<1>::decide(self, charges, statuses, now),
-            2 => Transaction::<2>::decide(self, charges, statuses, now),
-            3 | 4 => Transaction::<4>::decide(self, charges, statuses, now),
-            _ => Transaction::<{ bounds::MAX_CHARGES }>::decide(self, charges, statuses, now),
+            1 => self.charge_up_to::<1>(charges, statuses, now),
+            2 => self.charge_up_to::<2>(charges, statuses, now),
+            3 => self.charge_up_to::<3>(charges, statuses, now),
+            4 => self.charge_up_to::<4>(charges, statuses, now),
+            _ => self.charge_up_to::<{ bounds::MAX_CHARGES }>(charges, statuses, now),
+        }
+    }
+
+    #[inline]
+    fn charge_up_to<const N: usize>(&self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
+        let mut sought = [Sought::NOTHING; N];
+        let sought = &mut sought[..charges.len()];
+        for (sought, charge) in sought.iter_mut().zip(charges.iter()) {
+            *sought = Sought::of(self, &charge);
+        }
+        if N > 1 {
+            self.ask_for(sought);
+        }
+        self.decide::<N>(charges, sought, statuses, now);
+    }
+
+    /// Several demands' counters, still to be sought; see [`Ahead`].
+    pub(crate) fn ahead(&self) -> Ahead<'_> {
+        Ahead { memory: self, sought: [Sought::NOTHING; AHEAD], count: 0, decided: 0, demands: 0 }
+    }
+
+    #[inline]
+    fn decide<const N: usize>(&self, charges: Charges<'_>, sought: &[Sought], statuses: &mut Statuses, now: Timestamp) {
+        if !quick::decide::<N>(&self.small, charges, sought, statuses, now) {
+            transaction::decide::<N>(self, charges, sought, statuses, now);
+        }
+    }
+
+    /// Asks for the buckets where these counters most likely stand one after the other, so that memory answers all at once.
+    #[inline]
+    fn ask_for(&self, sought: &[Sought]) {
+        for sought in sought {
+            self.table(sought.class).bucket(sought.buckets[0]).ask_for();
         }
     }
 
@@ -145,5 +180,60 @@ impl Memory {
 
     fn tables(&self) -> impl Iterator<Item = &Table> {
         [Some(&self.small), self.medium.get(), self.large.get()].into_iter().flatten()
+    }
+}
+
+/// Counters that are sought ahead, at most: twice as many as demands, for most have one or two limits; at least those of
+/// one demand. They are kept on the stack.
+const AHEAD: usize = 64;
+const _: () = assert!(AHEAD >= bounds::MAX_CHARGES);
+
+/// The counters of several demands, sought before the first of these is decided.
+pub(crate) struct Ahead<'m> {
+    memory: &'m Memory,
+    sought: [Sought; AHEAD],
+    count: usize,
+    decided: usize,
+    demands: usize,
+}
+
+impl Ahead<'_> {
+    /// Seeks the counters of the next demand, unless there is no room for all of them.
+    #[inline]
+    pub(crate) fn seek(&mut self, charges: Charges<'_>) -> bool {
+        let Some(places) = self.sought.get_mut(self.count..self.count + charges.len()) else { return false };
+        for (place, charge) in places.iter_mut().zip(charges.iter()) {
+            *place = Sought::of(self.memory, &charge);
+        }
+        self.count += charges.len();
+        self.demands += 1;
+        true
+    }
+
+    /// How many demands' counters it has.
+    pub(crate) fn demands(&self) -> usize {
+        self.demands
+    }
+
+    /// Asks memory for all of them.
+    #[inline]
+    pub(crate) fn ask_for(&self) {
+        self.memory.ask_for(&self.sought[..self.count]);
+    }
+
+    /// [`Memory::charge`] for the next demand, in the order in which they were sought.
+    #[inline]
+    pub(crate) fn charge(&mut self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
+        let sought = &self.sought[self.decided..self.decided + charges.len()];
+        self.decided += charges.len();
+        let memory = self.memory;
+        match charges.len() {
+            0 => {}
+            1 => memory.decide::<1>(charges, sought, statuses, now),
+            2 => memory.decide::<2>(charges, sought, statuses, now),
+            3 => memory.decide::<3>(charges, sought, statuses, now),
+            4 => memory.decide::<4>(charges, sought, statuses, now),
+            _ => memory.decide::<{ bounds::MAX_CHARGES }>(charges, sought, statuses, now),
+        }
     }
 }

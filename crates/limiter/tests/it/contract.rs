@@ -215,10 +215,10 @@ impl Model {
 }
 
 /// Random policies and demands.
-struct Traffic(Random);
+pub(crate) struct Traffic(pub(crate) Random);
 
 impl Traffic {
-    fn policy(&mut self) -> Policy {
+    pub(crate) fn policy(&mut self) -> Policy {
         let limits = 1 + self.0.below(6);
         policy((0..limits).map(|number| self.limit(number)).collect())
     }
@@ -242,7 +242,7 @@ impl Traffic {
         by(algorithm, drafted)
     }
 
-    fn pause(&mut self) -> Span {
+    pub(crate) fn pause(&mut self) -> Span {
         match self.0.below(40) {
             0 => Span::from_secs(self.0.below(10)),
             1..10 => Span::from_micros(self.0.below(2_000_000)),
@@ -251,7 +251,7 @@ impl Traffic {
         }
     }
 
-    fn demand<'a>(&mut self, policy: &'a Policy) -> Demand<'a> {
+    pub(crate) fn demand<'a>(&mut self, policy: &'a Policy) -> Demand<'a> {
         let mut builder = Demand::on(policy);
         for attribute in ["key", "user", "app"] {
             if self.0.below(5) > 0 {

@@ -1,5 +1,6 @@
 //! Tests of the limiter and its stores. `contract.rs` holds any store to what `store.rs` promises.
 
+mod batch;
 mod cap;
 mod contract;
 mod limiter;

@@ -79,7 +79,7 @@ pub(super) const LARGEST_STATE: usize = 64;
 const _: () = assert!(bounds::MAX_CELLS as usize + 3 <= LARGEST_STATE);
 
 /// How often a bucket has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Version(u64);
 
 const LOCKED: u64 = 1;
@@ -103,10 +103,13 @@ impl<'t> Bucket<'t> {
         self.words.as_ptr().addr()
     }
 
-    /// Asks memory for it, and says which version it had; somebody may be inside.
+    /// Asks memory for its first two lines, and does not wait for them.
     #[inline]
-    pub(super) fn touch(self) -> Version {
-        Version(self.words[0].load(Ordering::Relaxed))
+    pub(super) fn ask_for(self) {
+        // What is loaded here is used by nobody; kept, lest the compiler leave the loads out.
+        for word in self.words.iter().step_by(LINE_WORDS / 2).take(2) {
+            std::hint::black_box(word.load(Ordering::Relaxed));
+        }
     }
 
     /// Its version, once nobody is inside.
@@ -151,6 +154,15 @@ impl<'t> Bucket<'t> {
         taken.ok()?;
         fence(Ordering::Release);
         Some(Version(seen))
+    }
+
+    /// Locks it if it has this version, in which it was not locked; says whether it did.
+    #[inline]
+    pub(super) fn lock_if_still(self, version: Version) -> bool {
+        let Version(seen) = version;
+        let taken = self.words[0].compare_exchange(seen, seen | LOCKED, Ordering::Acquire, Ordering::Relaxed);
+        fence(Ordering::Release);
+        taken.is_ok()
     }
 
     /// Unlocks it as it was.

@@ -95,6 +95,13 @@ impl Table {
         Bucket::new(&self.words[self.origin + index * words..][..words], self.class)
     }
 
+    /// The same of a table of the smallest class, for those who know that it is one.
+    #[inline]
+    pub(super) fn small_bucket(&self, index: usize) -> Bucket<'_> {
+        const WORDS: usize = Class::Small.bucket_words();
+        Bucket::new(&self.words[self.origin + index * WORDS..][..WORDS], Class::Small)
+    }
+
     /// The buckets where a counter may stand, the one it prefers first. They can be the same.
     #[inline]
     pub(super) fn buckets_of(&self, counter: Fingerprint) -> [usize; 2] {

@@ -18,7 +18,6 @@ use tidegate_core::{Algorithm, Basis, Charge, Charges, Purpose, Status, Statuses
 
 use super::Memory;
 use super::bucket::{Bucket, Class, LARGEST_STATE, Version};
-use super::fingerprint::Fingerprint;
 use super::table::{Seat, Table};
 use crate::receipt::Entry;
 
@@ -33,7 +32,7 @@ const ROOM_TRIES: usize = 4;
 const FRESH: [u64; LARGEST_STATE] = [0; LARGEST_STATE];
 
 /// One demand being decided; `N` is at least the number of its charges.
-pub(super) struct Transaction<'m, 'c, const N: usize> {
+struct Transaction<'m, 'c, const N: usize> {
     charges: Charges<'c>,
     now: Timestamp,
     places: [Place<'m>; N],
@@ -54,16 +53,45 @@ enum Outcome {
     NoRoom(usize),
 }
 
+/// A counter of a charge, before it was looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Sought {
+    pub(super) class: Class,
+    pub(super) tag: u64,
+    /// Where it may stand.
+    pub(super) buckets: [usize; 2],
+}
+
+impl Sought {
+    /// Room for one.
+    pub(super) const NOTHING: Sought = Sought { class: Class::Small, tag: 0, buckets: [0; 2] };
+
+    #[inline]
+    pub(super) fn of(memory: &Memory, charge: &Charge<'_>) -> Sought {
+        let (class, counter) = (Class::of(charge.rule()), memory.fingerprint(charge));
+        Sought { class, tag: counter.tag, buckets: memory.table(class).buckets_of(counter) }
+    }
+}
+
+/// Decides a demand of 1 to `N` charges and says in `statuses` what came of it.
+#[inline(never)] // Each in a stack frame of its own size.
+pub(super) fn decide<const N: usize>(
+    memory: &Memory,
+    charges: Charges<'_>,
+    sought: &[Sought],
+    statuses: &mut Statuses,
+    now: Timestamp,
+) {
+    Transaction::<N>::decide(memory, charges, sought, statuses, now);
+}
+
 impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
-    /// Decides a demand of 1 to `N` charges and says in `statuses` what came of it.
-    #[inline(never)] // Each in a stack frame of its own size.
-    pub(super) fn decide(memory: &'m Memory, charges: Charges<'c>, statuses: &'c mut Statuses, now: Timestamp) {
-        let first = Place::new(memory, &charges.charge(0));
+    fn decide(memory: &'m Memory, charges: Charges<'c>, sought: &[Sought], statuses: &'c mut Statuses, now: Timestamp) {
+        let first = Place::of(memory.table(sought[0].class), sought[0].tag, sought[0].buckets);
         let mut demand =
             Transaction { charges, now, places: [first; N], statuses, is_read: false, is_full: [false; N] };
-        // Names are hashed and first buckets asked for one after the other, so that memory answers all at once.
-        for (place, charge) in demand.places.iter_mut().zip(charges.iter()).skip(1) {
-            *place = Place::new(memory, &charge);
+        for (place, sought) in demand.places.iter_mut().zip(sought).skip(1) {
+            *place = Place::of(memory.table(sought.class), sought.tag, sought.buckets);
         }
         demand.is_read = (0..READS).any(|_| demand.read().is_some());
         let takes_nothing = charges.iter().all(|charge| charge.take() == 0);
@@ -238,7 +266,7 @@ pub(super) fn adjust(
     taken_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), NoRoom> {
-    let mut place = Place::of(table, entry.counter);
+    let mut place = Place::of(table, entry.counter.tag, table.buckets_of(entry.counter));
     for _ in 0..=ROOM_TRIES {
         let done = match table.class() {
             Class::Small => place.adjust::<2>(entry, actual, taken_at, now),
@@ -296,15 +324,8 @@ enum Scope {
 
 impl<'m> Place<'m> {
     #[inline]
-    fn new(memory: &'m Memory, charge: &Charge<'_>) -> Place<'m> {
-        Place::of(memory.table(Class::of(charge.rule())), memory.fingerprint(charge))
-    }
-
-    #[inline]
-    fn of(table: &'m Table, counter: Fingerprint) -> Place<'m> {
-        let buckets = table.buckets_of(counter);
-        let version = table.bucket(buckets[0]).touch();
-        Place { table, tag: counter.tag, buckets, versions: [version; 2], seen: Seen::Nowhere }
+    fn of(table: &'m Table, tag: u64, buckets: [usize; 2]) -> Place<'m> {
+        Place { table, tag, buckets, versions: [Version::default(); 2], seen: Seen::Nowhere }
     }
 
     #[inline]

@@ -70,7 +70,7 @@ fn ask(policy: &Policy) {
         builder.set_operation(id);
         let demand = builder.build();
         let decision = limiter.check(&demand);
-        assert!(decision.charges().len() <= policy.limits_on(id).count(), "more charges than limits");
+        assert!(decision.rulings().len() <= policy.limits_on(id).count(), "more charges than limits");
         for ruling in decision.rulings() {
             assert!(ruling.status.remaining <= ruling.rule().limit(), "more is left than there is (I11)");
             assert_eq!(

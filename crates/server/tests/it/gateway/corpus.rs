@@ -151,7 +151,7 @@ fn facts(gate: &Gate, seen: &Seen) -> Facts {
     let api = &gate.engine.api;
     let route = api.intake.route(&method, seen.target()).expect("what is forwarded has one reading");
     assert_eq!(route.target(), seen.target(), "what is forwarded is canonical");
-    let asked = Asked { host: seen.header("x-forwarded-host"), headers: &headers, body: None };
+    let asked = Asked { host: seen.header("x-forwarded-host"), headers: &headers, body: None, peer: None };
     let now = tidegate_core::Timestamp::from_secs(1_706_774_400);
     api.intake.extract(&api.policy, &route, &asked, now).expect("what is forwarded has one reading")
 }

@@ -1,6 +1,6 @@
 //! The command line as typed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Say everything that is wrong with a policy, or what it permits
     Check(CheckArgs),
+    /// Say which limits apply to a request, which do not, and why
+    Explain(ExplainArgs),
     /// Replay a trace in virtual time: who would have been refused
     Simulate(SimulateArgs),
     /// The policies that ship with Tidegate
@@ -94,6 +96,37 @@ pub(crate) struct CheckArgs {
     pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) vendor: PolicyArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = with_exit_codes(EXPLAIN_EXAMPLES),
+    override_usage = "tidegate explain [OPTIONS] <POLICY> <REQUEST>\n       tidegate explain [OPTIONS] --vendor <NAME> <REQUEST>"
+)]
+pub(crate) struct ExplainArgs {
+    /// The policy's file, unless --vendor names one that ships; then the request, 'METHOD /path'
+    #[arg(value_name = "POLICY REQUEST", num_args = 0..=2)]
+    pub(crate) what: Vec<String>,
+    #[command(flatten)]
+    pub(crate) vendor: PolicyArgs,
+    /// A header of the request, as often as there are headers
+    #[arg(short = 'H', long = "header", value_name = "'NAME: VALUE'")]
+    pub(crate) headers: Vec<String>,
+    /// The body of the request, or @FILE
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) body: Option<String>,
+    /// The address that the request comes from
+    #[arg(long, value_name = "IP")]
+    pub(crate) client: Option<IpAddr>,
+    /// An attribute, as often as there are: beside a request it counts before what is read from that
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    pub(crate) attributes: Vec<String>,
+    /// When it is asked, in unix seconds [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with = "server")]
+    pub(crate) at: Option<String>,
+    /// Ask the control port of a running server, so that counters are as they stand there
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<http::Uri>,
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +199,15 @@ Examples:
   tidegate check --vendor sendbird
   tidegate check policy.toml --json";
 
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  tidegate explain policy.toml 'POST /v3/messages' -H 'apikey: k1'
+  tidegate explain --vendor whatsapp 'GET /sessions/s1/qr' -H 'X-API-Key: k1' --json
+  tidegate explain --vendor stream --attribute app=chat-1 --attribute platform=ios
+  tidegate explain --server http://127.0.0.1:8081 'GET /sessions/s1/qr' -H 'X-API-Key: k1'
+
+Nothing is charged.";
+
 const SIMULATE_EXAMPLES: &str = "\
 Examples:
   tidegate simulate policy.toml trace.jsonl
@@ -215,10 +257,16 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         {
             args.vendor.vendor = None;
         }
+        if let Command::Explain(args) = &mut cli.command
+            && args.what.iter().any(|text| !is_request(text))
+            && !typed.1
+        {
+            args.vendor.vendor = None;
+        }
         let policy = match &mut cli.command {
             Command::Serve(args) => Some((&mut args.policy, &mut args.vendor.vendor)),
             Command::Check(args) => Some((&mut args.policy, &mut args.vendor.vendor)),
-            Command::Simulate(_) | Command::Vendors(_) => None,
+            Command::Simulate(_) | Command::Explain(_) | Command::Vendors(_) => None,
         };
         match (policy, typed) {
             (Some((policy, _)), (false, true)) => *policy = None,
@@ -232,6 +280,11 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         let _ = error.print();
         ExitCode::from(code)
     })
+}
+
+/// Whether an argument is a request and not a file: a method and a path.
+pub(crate) fn is_request(text: &str) -> bool {
+    text.split_once(' ').is_some_and(|(_, path)| path.trim_start().starts_with('/'))
 }
 
 /// Whether the policy and the vendor were typed.

@@ -28,6 +28,38 @@ pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Colours, where a person reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    is_on: bool,
+}
+
+impl Paint {
+    pub(crate) fn new(is_on: bool) -> Paint {
+        Paint { is_on }
+    }
+
+    pub(crate) fn good(self, text: &str) -> String {
+        self.painted("32", text)
+    }
+
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.painted("31", text)
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.painted("1", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.painted("2", text)
+    }
+
+    fn painted(self, code: &str, text: &str) -> String {
+        if self.is_on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
 /// A line under the heads, and no others: rows are told apart by their first column.
 const LINES: TableStyle = TableStyle::new()
     .header_lines(ContentLineStyle::new(' ', ' ', ' '))

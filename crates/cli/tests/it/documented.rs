@@ -21,9 +21,16 @@ fn named(text: &str) -> BTreeSet<String> {
 fn the_page_names_what_there_is() {
     let page = include_str!("../../../../docs/cli.md");
     let mut there = BTreeSet::new();
-    for words in
-        [&[][..], &["serve"], &["check"], &["simulate"], &["vendors"], &["vendors", "list"], &["vendors", "show"]]
-    {
+    for words in [
+        &[][..],
+        &["serve"],
+        &["check"],
+        &["explain"],
+        &["simulate"],
+        &["vendors"],
+        &["vendors", "list"],
+        &["vendors", "show"],
+    ] {
         there.append(&mut named(&help(words)));
     }
     for common in ["--help", "--version"] {

@@ -58,8 +58,8 @@ fn run(path: &Path) -> String {
         std::fs::write(scratch.file(file), text).expect("the folder can be written");
     }
     let folder = scratch.file("");
-    let mut words = command.split_whitespace();
-    assert_eq!(words.next(), Some("tidegate"), "{name}");
+    let mut words = words(&command).into_iter();
+    assert_eq!(words.next().as_deref(), Some("tidegate"), "{name}");
     let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .args(words)
         .current_dir(&folder)
@@ -81,6 +81,25 @@ fn run(path: &Path) -> String {
     }
     // Tables are padded to their width; a golden file without blanks at the ends of lines survives editors.
     printed.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// The words of a command; single quotes keep blanks together, as a shell's do.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut is_quoted = false;
+    for character in command.chars() {
+        match character {
+            '\'' => {
+                is_quoted = !is_quoted;
+                word.get_or_insert_default();
+            }
+            blank if blank.is_whitespace() && !is_quoted => words.extend(word.take()),
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// What it printed; a command that does not end by itself is ended, and fails.

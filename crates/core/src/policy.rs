@@ -265,6 +265,8 @@ pub struct Policy {
     written: Box<[explain::Written]>,
     /// By attribute: the records of its values. Only attributes that have records are here, in their own order.
     records: Box<[RecordsOf]>,
+    /// By limit that some record overrides: what these quotas depend on. Walking all records to say so would take long.
+    overridden: HashMap<LimitId, reads::AttributeSet>,
 }
 
 impl Policy {

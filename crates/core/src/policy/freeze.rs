@@ -1,10 +1,13 @@
 //! From a draft, as lowered from a file, to a frozen [`Policy`] in which every name is a place and every quota a rule.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 use super::explain::Written;
 use super::matching::{Candidate, Node, RuleId, Rules};
+use super::reads::overridden;
 use super::steady::Quotas;
 use super::{
     AttributeId, Condition, Cost, Limit, LimitId, Mode, Operation, OperationId, Per, Policy, Record, RecordsOf, UnitId,
@@ -111,6 +114,25 @@ pub enum QuotaTree {
         /// Where its windows begin.
         align: Align,
     },
+}
+
+impl QuotaTree {
+    /// Whether it is chosen by `attribute` anywhere; below the deepest allowed choice nobody asks.
+    fn is_by(&self, attribute: &str, depth: usize) -> bool {
+        if depth > bounds::MAX_QUOTA_DEPTH {
+            return false;
+        }
+        match self {
+            QuotaTree::Fixed(_) | QuotaTree::Unlimited | QuotaTree::Derived { .. } => false,
+            QuotaTree::By { attribute: by, cases, default } => {
+                let mut trees = cases.values().chain(default.as_deref());
+                by == attribute || trees.any(|tree| tree.is_by(attribute, depth + 1))
+            }
+            QuotaTree::ByAge { steps, default } => {
+                steps.values().chain(default.as_deref()).any(|tree| tree.is_by(attribute, depth + 1))
+            }
+        }
+    }
 }
 
 /// A record as it was meant.
@@ -243,8 +265,9 @@ impl<'d> Freezer<'d> {
         let limits =
             self.draft.limits.iter().map(|limit| self.limit(limit, &quotas)).collect::<Result<Box<[_]>, _>>()?;
         let records = self.records()?;
-        let operations = self.operations(&records)?;
-        let written = self.written(&records)?;
+        let overrides = overrides_in(&records);
+        let operations = self.operations(&overrides)?;
+        let written = self.written(&overrides)?;
         let default_operation = self.operation(&self.draft.default_operation)?;
         Ok(Policy {
             name: self.draft.name.as_str().into(),
@@ -258,6 +281,7 @@ impl<'d> Freezer<'d> {
             limits,
             rules: self.rules,
             written,
+            overridden: overridden(&records),
             records,
         })
     }
@@ -312,29 +336,26 @@ impl<'d> Freezer<'d> {
         Ok(records.into())
     }
 
-    fn operations(&mut self, records: &[RecordsOf]) -> Result<Box<[Operation]>, FreezeError> {
+    fn operations(&mut self, overrides: &Overrides) -> Result<Box<[Operation]>, FreezeError> {
         for limit in &self.draft.limits {
             for operation in limit.on.iter().flatten() {
                 self.operation(operation)?;
             }
         }
         let draft = self.draft;
-        let on: Vec<Option<std::collections::HashSet<&str>>> = draft
-            .limits
-            .iter()
-            .map(|limit| limit.on.as_ref().map(|on| on.iter().map(String::as_str).collect()))
-            .collect();
+        let mut shared = HashMap::new();
         let mut operations = Vec::new();
-        for operation in &draft.operations {
+        for (operation, limits) in draft.operations.iter().zip(self.limits_on_each()?) {
             let mut candidates = Vec::new();
-            for ((limit, on), id) in draft.limits.iter().zip(&on).zip((0..).map(LimitId)) {
-                if on.as_ref().is_none_or(|on| on.contains(operation.name.as_str())) {
-                    let quota = self.quota(id, &limit.quota, Some(operation), records)?;
-                    candidates.push(Candidate { limit: id, quota });
-                }
-            }
-            if candidates.len() > bounds::MAX_CHARGES {
-                return Err(FreezeError::TooMany { kind: "limits on one operation", most: bounds::MAX_CHARGES });
+            for limit in limits {
+                let quota = match shared.entry((limit, self.settled_by(limit, operation)?)) {
+                    Entry::Occupied(known) => Arc::clone(known.get()),
+                    Entry::Vacant(place) => {
+                        let tree = &draft.limits[limit.index()].quota;
+                        Arc::clone(place.insert(Arc::new(self.quota(limit, tree, Some(operation), overrides)?)))
+                    }
+                };
+                candidates.push(Candidate { limit, quota });
             }
             operations.push(Operation {
                 name: operation.name.as_str().into(),
@@ -346,8 +367,41 @@ impl<'d> Freezer<'d> {
         Ok(operations.into())
     }
 
+    /// The limits that can apply to each operation, in their order.
+    fn limits_on_each(&self) -> Result<Vec<Vec<LimitId>>, FreezeError> {
+        let mut limits: Vec<Vec<LimitId>> = vec![Vec::new(); self.draft.operations.len()];
+        for (limit, id) in self.draft.limits.iter().zip((0..).map(LimitId)) {
+            let all = if limit.on.is_none() { 0..limits.len() } else { 0..0 };
+            let named = limit.on.iter().flatten().map(|name| self.operation(name).map(OperationId::index));
+            for operation in all.map(Ok).chain(named) {
+                let on_it = &mut limits[operation?];
+                // Who names an operation twice means it once.
+                if on_it.last() != Some(&id) {
+                    on_it.push(id);
+                }
+                if on_it.len() > bounds::MAX_CHARGES {
+                    return Err(FreezeError::TooMany { kind: "limits on one operation", most: bounds::MAX_CHARGES });
+                }
+            }
+        }
+        Ok(limits)
+    }
+
+    /// What of an operation settles choices of a limit's quota: its class, its name. Where that is the same, so is the
+    /// quota, and operations share it: policies have many operations and few quotas.
+    fn settled_by(&self, limit: LimitId, operation: &'d OperationDraft) -> Result<[Option<&'d str>; 2], FreezeError> {
+        let tree = &self.draft.limits[limit.index()].quota;
+        let source = match tree {
+            QuotaTree::Derived { of, .. } => Some(&self.draft.limits[self.limit_id(of)?.index()].quota),
+            _ => None,
+        };
+        let is_by = |attribute| [Some(tree), source].into_iter().flatten().any(|tree| tree.is_by(attribute, 0));
+        let class = operation.class.as_deref().filter(|_| is_by("class"));
+        Ok([class, Some(operation.name.as_str()).filter(|_| is_by("operation"))])
+    }
+
     /// The limits as explanations tell of them.
-    fn written(&mut self, records: &[RecordsOf]) -> Result<Box<[Written]>, FreezeError> {
+    fn written(&mut self, overrides: &Overrides) -> Result<Box<[Written]>, FreezeError> {
         let draft = self.draft;
         let mut written = Vec::new();
         for (limit, id) in draft.limits.iter().zip((0..).map(LimitId)) {
@@ -357,7 +411,7 @@ impl<'d> Freezer<'d> {
                 on.dedup();
                 on.into()
             });
-            written.push(Written { on, quota: self.quota(id, &limit.quota, None, records)? });
+            written.push(Written { on, quota: self.quota(id, &limit.quota, None, overrides)? });
         }
         Ok(written.into())
     }
@@ -368,7 +422,7 @@ impl<'d> Freezer<'d> {
         limit: LimitId,
         tree: &QuotaTree,
         operation: Option<&OperationDraft>,
-        records: &[RecordsOf],
+        overrides: &Overrides,
     ) -> Result<Node, FreezeError> {
         let QuotaTree::Derived { of, numerator, denominator, window, align } = tree else {
             return self.node(limit, tree, operation, 0);
@@ -378,13 +432,8 @@ impl<'d> Freezer<'d> {
             return Err(FreezeError::DerivedFromDerived { limit: self.draft.limits[limit.index()].name.clone() });
         }
         let source = self.node(of, &self.draft.limits[of.index()].quota, operation, 0)?;
-        let mut bases = Vec::new();
+        let mut bases = overrides.get(&of).cloned().unwrap_or_default();
         rules_in(&source, &mut bases);
-        for record in records.iter().flat_map(|(_, records)| records.values()) {
-            if let Some(node) = record.overrides.get(&of) {
-                rules_in(node, &mut bases);
-            }
-        }
         bases.sort_unstable();
         bases.dedup();
         let mut rules = Vec::new();
@@ -485,6 +534,23 @@ fn known_value(operation: &OperationDraft, attribute: AttributeId) -> Option<Opt
         AttributeId::CLASS => Some(operation.class.as_deref()),
         _ => None,
     }
+}
+
+/// By limit: the rules that records have in place of its own.
+type Overrides = HashMap<LimitId, Vec<RuleId>>;
+
+fn overrides_in(records: &[RecordsOf]) -> Overrides {
+    let mut overrides = Overrides::new();
+    for record in records.iter().flat_map(|(_, records)| records.values()) {
+        for (limit, node) in &record.overrides {
+            rules_in(node, overrides.entry(*limit).or_default());
+        }
+    }
+    for rules in overrides.values_mut() {
+        rules.sort_unstable();
+        rules.dedup();
+    }
+    overrides
 }
 
 fn rules_in(node: &Node, found: &mut Vec<RuleId>) {

@@ -1,5 +1,7 @@
 //! Which limits apply to a demand, by which rule: from a [`Demand`] to [`Charges`].
 
+use std::sync::Arc;
+
 use super::{AttributeId, Condition, Cost, Limit, LimitId, Per, Policy, Record};
 use crate::{Algorithm, Attributes, Demand, Key, Purpose, Rule, Span, Timestamp, bounds};
 
@@ -28,7 +30,8 @@ pub(crate) enum Node {
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) limit: LimitId,
-    pub(crate) quota: Node,
+    /// Shared by the operations that settle no choice of it otherwise.
+    pub(crate) quota: Arc<Node>,
 }
 
 /// All rules of a policy.

@@ -1,7 +1,10 @@
 //! What the limits on an operation depend on: so that a surface reads no more of a request than it needs.
 
+use std::collections::HashMap;
+
 use super::matching::{Candidate, Node};
-use super::{AttributeId, Condition, Limit, LimitId, OperationId, Policy};
+use super::{AttributeId, Condition, Limit, LimitId, OperationId, Policy, RecordsOf};
+use crate::bounds;
 
 impl Policy {
     /// The limits that can apply to an operation, in the order written.
@@ -19,7 +22,7 @@ impl Policy {
                 || limit.per.iter().any(|per| per.attribute() == attribute)
                 || limit.conditions.iter().any(|condition| condition.reads(attribute))
                 || self.node_reads(&candidate.quota, attribute)
-                || self.overrides(candidate.limit).any(|node| self.node_reads(node, attribute))
+                || self.override_reads(candidate.limit, attribute)
         })
     }
 
@@ -27,13 +30,12 @@ impl Policy {
     fn able_candidates(&self, operation: OperationId) -> impl Iterator<Item = &Candidate> {
         let candidates = &self.operation(operation).candidates;
         candidates.iter().filter(|candidate| {
-            !matches!(candidate.quota, Node::Unlimited) || self.overrides(candidate.limit).next().is_some()
+            !matches!(*candidate.quota, Node::Unlimited) || self.overridden.contains_key(&candidate.limit)
         })
     }
 
-    fn overrides(&self, limit: LimitId) -> impl Iterator<Item = &Node> {
-        let records = self.records.iter().flat_map(|(_, records)| records.values());
-        records.filter_map(move |record| record.overrides.get(&limit))
+    fn override_reads(&self, limit: LimitId, attribute: AttributeId) -> bool {
+        self.overridden.get(&limit).is_some_and(|attributes| attributes.has(attribute))
     }
 
     fn node_reads(&self, node: &Node, attribute: AttributeId) -> bool {
@@ -53,7 +55,7 @@ impl Policy {
                 nodes.into_iter().any(|node| self.node_reads(node, attribute))
             }
             Node::Derived { of, source, .. } => {
-                self.node_reads(source, attribute) || self.overrides(*of).any(|node| self.node_reads(node, attribute))
+                self.node_reads(source, attribute) || self.override_reads(*of, attribute)
             }
         }
     }
@@ -66,4 +68,40 @@ impl Condition {
             Condition::NotCreatedBefore(_) => false,
         }
     }
+}
+
+/// Some attributes of a policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AttributeSet(u32);
+const _: () = assert!(bounds::MAX_ATTRIBUTES <= 32);
+
+impl AttributeSet {
+    fn has(self, attribute: AttributeId) -> bool {
+        self.0 & 1 << attribute.index() != 0
+    }
+
+    /// Adds what a record's own quota depends on, which is never derived.
+    fn add(&mut self, node: &Node) {
+        match node {
+            Node::Rule(_) | Node::Unlimited | Node::Derived { .. } => {}
+            Node::By { attribute, cases, default } => {
+                self.0 |= 1 << attribute.index();
+                cases.iter().map(|(_, node)| node).chain(default.as_deref()).for_each(|node| self.add(node));
+            }
+            Node::ByAge { steps, default } => {
+                steps.iter().map(|(_, node)| node).chain(default.as_deref()).for_each(|node| self.add(node));
+            }
+        }
+    }
+}
+
+/// By limit that some record overrides: the attributes that these quotas depend on.
+pub(super) fn overridden(records: &[RecordsOf]) -> HashMap<LimitId, AttributeSet> {
+    let mut overridden: HashMap<LimitId, AttributeSet> = HashMap::new();
+    for record in records.iter().flat_map(|(_, records)| records.values()) {
+        for (limit, node) in &record.overrides {
+            overridden.entry(*limit).or_default().add(node);
+        }
+    }
+    overridden
 }

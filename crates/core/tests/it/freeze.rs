@@ -243,3 +243,45 @@ fn pair(name: &str) -> (String, bool) {
 fn condition(attribute: &str) -> (String, Vec<String>) {
     (attribute.to_owned(), vec!["value".to_owned()])
 }
+
+/// Must-hold f, in its part here: operations share the quotas that no choice of theirs tells apart, and records are walked
+/// once, so that freezing grows with what is written and not with operations times records.
+#[test]
+fn many_operations_and_records_freeze_quickly() {
+    use std::collections::BTreeMap;
+    use tidegate_core::{OperationDraft, RecordDraft, Timestamp};
+
+    let plans = || (0..50).map(|plan| (format!("plan-{plan}"), minute(plan + 1))).collect();
+    let by = |attribute: &str| QuotaTree::By {
+        attribute: attribute.to_owned(),
+        cases: plans(),
+        default: Some(Box::new(minute(1_000))),
+    };
+    let mut limits = vec![limit("by-plan", by("plan")), limit("by-class", by("class")), limit("part", derived("by-plan"))];
+    limits.extend((0..997).map(|number| {
+        let mut limit = limit(&format!("l{number}"), by("plan"));
+        limit.on = Some((0..100).map(|operation| format!("op-{}", (number * 10 + operation) % 10_000)).collect());
+        limit
+    }));
+    let mut draft = policy(limits);
+    draft.operations.extend((0..10_000).map(|number| OperationDraft {
+        name: format!("op-{number}"),
+        class: Some(format!("plan-{}", number % 3)),
+        ..OperationDraft::default()
+    }));
+    let own = |number: u64| BTreeMap::from([("by-plan".to_owned(), minute(number % 500))]);
+    let records = (0..10_000).map(|number| (number.to_string(), RecordDraft { limits: own(number), ..RecordDraft::default() }));
+    draft.records.insert("app".to_owned(), records.collect());
+
+    let policy = Policy::freeze(&draft).unwrap();
+    let quotas = |operation: &str| {
+        let mut demand = tidegate_core::Demand::on(&policy);
+        demand.set(tidegate_core::AttributeId::OPERATION, operation).unwrap();
+        demand.set(policy.attribute("app").unwrap(), "7").unwrap();
+        let demand = demand.build();
+        let mut list = ChargeList::new();
+        let charges = list.resolve(&demand, Timestamp::ZERO);
+        charges.iter().take(3).map(|charge| charge.rule().quota().amount).collect::<Vec<_>>()
+    };
+    assert_eq!((quotas("op-0"), quotas("op-4")), (vec![7, 1, 1], vec![7, 2, 1]));
+}

@@ -49,11 +49,12 @@ pub(crate) struct PolicyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = with_exit_codes(SERVE_EXAMPLES))]
 pub(crate) struct ServeArgs {
-    /// The policy's file [default: the shipped policy `whatsapp`]
+    /// Policy files, or folders of them; they are watched [default: the shipped policy `whatsapp`]
     #[arg(value_name = "POLICY", env = "TIDEGATE_POLICY")]
-    pub(crate) policy: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) vendor: PolicyArgs,
+    pub(crate) policy: Vec<PathBuf>,
+    /// A policy that ships with Tidegate; `tidegate vendors list` has them. May be given several times
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_VENDOR")]
+    pub(crate) vendor: Vec<String>,
     /// Where admitted requests go, http://HOST[:PORT][/BASE] [default: a built-in upstream that echoes]
     #[arg(long, value_name = "URL", env = "TIDEGATE_UPSTREAM")]
     pub(crate) upstream: Option<http::Uri>,
@@ -188,9 +189,11 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   tidegate serve
   tidegate serve --vendor stream --upstream http://127.0.0.1:3000
+  tidegate serve policies/ --vendor stream
   tidegate serve policy.toml --listen 0.0.0.0:8080 --max-counters 10000000
   TIDEGATE_VENDOR=qstash TIDEGATE_LOG=warn tidegate serve
 
+A policy file that changes is in force within two seconds, on SIGHUP at once; one that is wrong changes nothing.
 SIGTERM and SIGINT end it once what was asked is answered; a second one at once.";
 
 const CHECK_EXAMPLES: &str = "\
@@ -263,10 +266,16 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         {
             args.vendor.vendor = None;
         }
+        if let Command::Serve(args) = &mut cli.command {
+            match typed {
+                (false, true) => args.policy.clear(),
+                (true, false) => args.vendor.clear(),
+                _ => {}
+            }
+        }
         let policy = match &mut cli.command {
-            Command::Serve(args) => Some((&mut args.policy, &mut args.vendor.vendor)),
             Command::Check(args) => Some((&mut args.policy, &mut args.vendor.vendor)),
-            Command::Simulate(_) | Command::Explain(_) | Command::Vendors(_) => None,
+            Command::Serve(_) | Command::Explain(_) | Command::Simulate(_) | Command::Vendors(_) => None,
         };
         match (policy, typed) {
             (Some((policy, _)), (false, true)) => *policy = None,

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_limiter::MemoryOptions;
+use tidegate_limiter::{MemoryOptions, SystemClock};
 use tidegate_server::gateway::{self, GatewayOptions};
-use tidegate_server::{Engine, http as control};
+use tidegate_server::reload::{self, Source, Sources, Tick};
+use tidegate_server::{AssembleError, Engine, http as control};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -26,23 +28,30 @@ use crate::output::{print, print_json};
 /// What is served when nothing is named: the shipped policy that is easiest to try, as it needs a key and no token.
 const DEFAULT_VENDOR: &str = "whatsapp";
 
+/// How often policy files are looked at. A change is taken up at the second look, so within two seconds with ease.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 pub(crate) fn run(args: &ServeArgs, json: bool) -> Result<ExitCode, Failure> {
     start_log(args)?;
     refuse_unbuilt_store(&args.store)?;
-    let vendor = match (&args.policy, &args.vendor.vendor) {
-        (None, None) => Some(DEFAULT_VENDOR),
-        (_, vendor) => vendor.as_deref(),
-    };
-    let api = api::load(args.policy.as_deref(), vendor)?;
-    api::show_warnings(&api);
+    let (sources, apis) = Sources::open(sources(args))?;
+    apis.iter().for_each(api::show_warnings);
     let max_counters = usize::try_from(args.max_counters).unwrap_or(usize::MAX);
-    let engine = Arc::new(Engine::new(Arc::new(api), MemoryOptions { max_counters }));
+    let engine = Engine::of(apis, MemoryOptions { max_counters }, SystemClock::new()).map_err(AssembleError::Book)?;
+    let engine = Arc::new(engine);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::because("cannot start", &error))?;
-    runtime.block_on(serve(args, json, engine))
+    runtime.block_on(serve(args, json, engine, sources))
 }
 
-async fn serve(args: &ServeArgs, json: bool, engine: Arc<Engine>) -> Result<ExitCode, Failure> {
+/// What is named, in its order: files and folders, then vendors.
+fn sources(args: &ServeArgs) -> Vec<Source> {
+    let files = args.policy.iter().cloned().map(Source::Path);
+    let sources: Vec<Source> = files.chain(args.vendor.iter().cloned().map(Source::Vendor)).collect();
+    if sources.is_empty() { vec![Source::Vendor(DEFAULT_VENDOR.to_owned())] } else { sources }
+}
+
+async fn serve(args: &ServeArgs, json: bool, engine: Arc<Engine>, sources: Sources) -> Result<ExitCode, Failure> {
     let gateway_listener = listen(args.listen, "--listen").await?;
     let control_listener = listen(args.control, "--control").await?;
     if !args.control.ip().is_loopback() {
@@ -50,12 +59,23 @@ async fn serve(args: &ServeArgs, json: bool, engine: Arc<Engine>) -> Result<Exit
     }
     let hello = Hello::of(args, &engine, &gateway_listener, &control_listener)?;
     let (stop, stopped) = watch::channel(false);
-    spawn_signals(stop.clone())?;
+    spawn_signals(stop.clone(), Arc::clone(&engine))?;
+    tokio::spawn(reload::follow(sources, Arc::clone(&engine), ticks()?));
     tokio::spawn(follow_wall_clock(Arc::clone(&engine)));
     let options = GatewayOptions { upstream: args.upstream.clone(), ..GatewayOptions::default() };
     let gateway = gateway::serve(gateway_listener, Arc::clone(&engine), options, wait_for(stopped.clone()));
-    let gateway = tokio::spawn(gateway);
-    let control = tokio::spawn(control::serve(control_listener, engine, wait_for(stopped)));
+    // The control port says that the server drains until the gateway has.
+    let (gateway_ends, gateway_ended) = oneshot::channel::<()>();
+    let gateway = tokio::spawn(async move {
+        let ended = gateway.await;
+        drop(gateway_ends);
+        ended
+    });
+    let both = async move {
+        wait_for(stopped).await;
+        let _ = gateway_ended.await;
+    };
+    let control = tokio::spawn(control::serve(control_listener, engine, both));
     let said = if json { print_json(&hello.json()) } else { print(&hello.text()) };
     match said {
         // That nobody listens to it is no reason not to serve.
@@ -88,7 +108,7 @@ async fn wait_for(mut stopped: watch::Receiver<bool>) {
 }
 
 /// The first signal drains, the second ends at once.
-fn spawn_signals(stop: watch::Sender<bool>) -> Result<(), Failure> {
+fn spawn_signals(stop: watch::Sender<bool>, engine: Arc<Engine>) -> Result<(), Failure> {
     let of = |kind| signal(kind).map_err(|error| Failure::because("cannot wait for signals", &error));
     let (mut terminate, mut interrupt) = (of(SignalKind::terminate())?, of(SignalKind::interrupt())?);
     tokio::spawn(async move {
@@ -101,10 +121,32 @@ fn spawn_signals(stop: watch::Sender<bool>) -> Result<(), Failure> {
                 tracing::warn!("asked a second time: ending at once");
                 std::process::exit(130);
             }
+            engine.drain();
             tracing::info!("finishing what was asked before");
         }
     });
     Ok(())
+}
+
+/// When to look at the policy files: twice a second, and at once on SIGHUP.
+fn ticks() -> Result<mpsc::Receiver<Tick>, Failure> {
+    let mut hangup =
+        signal(SignalKind::hangup()).map_err(|error| Failure::because("cannot wait for signals", &error))?;
+    let (send, ticks) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let tick = tokio::select! {
+                _ = looks.tick() => Tick::Look,
+                _ = hangup.recv() => Tick::Reload,
+            };
+            if send.send(tick).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(ticks)
 }
 
 /// Once a second: a machine that slept has missed time that its monotonic clock did not count.

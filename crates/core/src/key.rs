@@ -35,8 +35,7 @@ impl<'a> Key<'a> {
     /// What the key begins with: the limit's identity and the scale it counts on, their exclusive or.
     #[inline]
     pub fn head(&self) -> u128 {
-        let scale = if self.limit.is_steady() { 0 } else { self.rule.scale() };
-        self.limit.identity() ^ scale
+        self.limit.counters_of(self.rule)
     }
 
     /// Feeds the key's bytes to `sink`: its head (16 bytes), then each value as its length (u32, little endian;

@@ -183,6 +183,7 @@ pub struct Limit {
     identity: u128,
     /// Whether each of its counters is a bucket with one quota at a time.
     is_steady: bool,
+    series: u32,
 }
 
 impl Limit {
@@ -218,9 +219,17 @@ impl Limit {
         self.identity
     }
 
-    /// Whether each of its counters is a bucket that has one quota at a time, whatever a caller chooses.
-    pub(crate) fn is_steady(&self) -> bool {
-        self.is_steady
+    /// What the names of its counters begin with where `rule` is in force: with the same values, limits and rules that have
+    /// it in common share their counters, also if they are of different policies.
+    #[inline]
+    pub fn counters_of(&self, rule: &Rule) -> u128 {
+        self.identity ^ if self.is_steady { 0 } else { rule.scale() }
+    }
+
+    /// Where an observer counts what becomes of it: a number that whoever puts the policy into force gives with
+    /// [`Policy::number`]. Zero until then; nothing here depends on it.
+    pub fn series(&self) -> u32 {
+        self.series
     }
 }
 
@@ -278,6 +287,14 @@ impl Policy {
     /// Its number; a later one replaces an earlier.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Numbers a policy that is about to come into force: its version, and the series that each limit is counted in.
+    pub fn number(&mut self, version: u64, mut series: impl FnMut(&Limit) -> u32) {
+        self.version = version;
+        for limit in &mut self.limits {
+            limit.series = series(limit);
+        }
     }
 
     /// The place of the attribute called `name`.

@@ -19,6 +19,7 @@ pub(crate) struct File {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) jwt: Option<Jwt>,
     pub(crate) client: Option<Client>,
+    pub(crate) serve: Option<Serve>,
     pub(crate) plans: Plans,
     pub(crate) operations: Vec<Operation>,
     pub(crate) units: Vec<Unit>,
@@ -60,6 +61,16 @@ pub(crate) struct Client {
     pub(crate) trusted: Vec<Text>,
     pub(crate) ipv4_prefix: Option<u8>,
     pub(crate) ipv6_prefix: Option<u8>,
+}
+
+/// Which requests of a server the policy is for, and where they go.
+#[derive(Debug)]
+pub(crate) struct Serve {
+    pub(crate) hosts: Vec<Text>,
+    pub(crate) prefix: Option<Text>,
+    /// Where it is said, and what.
+    pub(crate) strip_prefix: Option<(Place, bool)>,
+    pub(crate) upstream: Option<Text>,
 }
 
 /// The plans on sale.
@@ -165,6 +176,7 @@ pub(crate) struct Record {
 const KEYS: &[&str] = &[
     "name",
     "dialect",
+    "serve",
     "bases",
     "default_operation",
     "zone",
@@ -197,6 +209,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
             "attributes" => file.attributes = attributes(reader, field),
             "jwt" => file.jwt = jwt(reader, field),
             "client" => file.client = client(reader, field),
+            "serve" => file.serve = serve(reader, field),
             "plans" => file.plans = plans(reader, field),
             "operations" => file.operations = operations(reader, field),
             "units" => file.units = units(reader, field),
@@ -313,6 +326,19 @@ fn client(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Client> {
         trusted: trusted.unwrap_or_default(),
         ipv4_prefix: prefix("ipv4_prefix", 32),
         ipv6_prefix: prefix("ipv6_prefix", 128),
+    })
+}
+
+fn serve(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Serve> {
+    let keys = ["hosts", "prefix", "strip_prefix", "upstream"];
+    let fields = reader.record("serve", field.value, "[serve]", &keys)?;
+    let hosts = fields.get("hosts").and_then(|field| reader.texts(field, "leave it out for all hosts"));
+    let strip_prefix = fields.get("strip_prefix");
+    Some(Serve {
+        hosts: hosts.unwrap_or_default(),
+        prefix: fields.get("prefix").and_then(|field| reader.text(field)),
+        strip_prefix: strip_prefix.and_then(|field| Some((field.place(), reader.boolean(field)?))),
+        upstream: fields.get("upstream").and_then(|field| reader.text(field)),
     })
 }
 

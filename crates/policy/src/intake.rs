@@ -34,10 +34,11 @@ use tidegate_core::{AttributeId, OperationId, Policy, Timestamp, UnitId, bounds}
 
 use client::Client;
 pub(crate) use client::{MAX_TRUSTED, Network};
+pub(crate) use host::canonical as canonical_host;
 use json::{Found, Pointer};
 use jwt::{Claims, Secrets};
 use meter::Settle;
-use path::Target;
+pub use path::Target;
 pub(crate) use path::{Plus, percent_decode};
 use reading::Reading;
 pub(crate) use routes::MAX_ROUTES;
@@ -69,6 +70,8 @@ const _: () = assert!(bounds::MAX_ATTRIBUTES <= u16::BITS as usize, "a bit for e
 pub struct Intake {
     routes: Routes,
     default_operation: OperationId,
+    /// The segments that a path begins with and that are not forwarded.
+    stripped: Vec<Box<str>>,
     inputs: Inputs,
     /// Each after its sources; those that need no claims first.
     attributes: Vec<Attribute>,
@@ -125,16 +128,27 @@ impl Intake {
     ///
     /// The path has no canonical form, or the method is not written in capitals.
     pub fn route(&self, method: &Method, target: &str) -> Result<Route, BadRequest> {
-        if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
-            return Err(BadRequest::at("method", format!("expected capitals, found `{method}`")));
-        }
-        let target = Target::read(target)?;
+        self.route_of(method, Target::of(method, target)?)
+    }
+
+    /// The same for a target that was read already.
+    ///
+    /// # Errors
+    ///
+    /// The path has no canonical form.
+    pub fn route_of(&self, method: &Method, target: Target<'_>) -> Result<Route, BadRequest> {
+        let stripped = if target.begins_with(&self.stripped) { self.stripped.len() } else { 0 };
         let matched_by = if method == Method::HEAD { &Method::GET } else { method };
         let shape = self.routes.find(matched_by, &target)?;
         let about = shape.and_then(|id| self.routes.shape(id));
         let operation = about.map_or(self.default_operation, |shape| shape.operation);
         let method = self.routes.method_name(matched_by);
-        Ok(Route::new(target, operation, method, shape.zip(about)))
+        Ok(Route::new(target, operation, method, shape.zip(about), stripped))
+    }
+
+    /// Leaves out these segments at the beginning of a path when it is forwarded; every route begins with them.
+    pub(crate) fn strip(&mut self, segments: Vec<Box<str>>) {
+        self.stripped = segments;
     }
 
     /// Whether the body must be known to extract what the limits on an operation count by.

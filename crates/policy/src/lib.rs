@@ -11,11 +11,13 @@ mod problem;
 pub mod question;
 mod quota;
 mod reading;
+mod serving;
 
 pub use intake::{
     Asked, AttributeDraft, BadRequest, ClientDraft, CostDraft, Facts, Finding, From, Intake, IntakeDraft, IntakeError,
     JwtDraft, MAX_METERED_BYTES, MeterProblem, ResponseMeter, Route, RouteDraft, SettleDraft, SourceDraft, Sourced,
-    Understood,
+    Target, Understood,
 };
 pub use lower::{Lowered, lower};
 pub use problem::{Kind, Problem, Problems, Severity, Source, kinds};
+pub use serving::{Fit, Serving, host_of};

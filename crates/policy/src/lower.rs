@@ -6,6 +6,7 @@ mod names;
 mod quotas;
 mod records;
 mod routes;
+mod serving;
 mod sources;
 mod zones;
 
@@ -18,6 +19,7 @@ use crate::file::{self, File};
 use crate::intake::{Intake, IntakeDraft};
 use crate::problem::{Problem, Problems, Severity, Source};
 use crate::reading::{Place, Reader};
+use crate::serving::Serving;
 use names::Names;
 
 /// Longest policy text in bytes: 1 MiB. Twenty thousand operations with a route each fit; reading it takes a fraction of
@@ -36,6 +38,12 @@ pub struct Lowered {
     pub intake: Intake,
     /// The dialect's name, or the path of its file if it begins with `./` or `/`.
     pub dialect: String,
+    /// Which requests of a server it is for.
+    pub serving: Serving,
+    /// What the policy was frozen from: for what compares policies.
+    pub policy_draft: PolicyDraft,
+    /// What the intake was built from.
+    pub intake_draft: IntakeDraft,
     /// What is surely not as it was meant, though it can be used.
     pub warnings: Problems,
 }
@@ -51,15 +59,18 @@ pub fn lower(source: &Source<'_>, version: u64) -> Result<Lowered, Problems> {
     let refused = |found| Problems::of(source, errors(found, &file.lost));
     let mut lowering = Lowering::of(&file, found);
     let draft = lowering.policy(version);
+    let serving = lowering.serving();
     let intake_draft = lowering.intake();
     lowering.warn();
     let found = lowering.problems;
     if found.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(refused(found));
     }
-    let (policy, intake) = put_together(&file, &draft, &intake_draft).map_err(|problem| refused(vec![*problem]))?;
+    let (policy, mut intake) = put_together(&file, &draft, &intake_draft).map_err(|problem| refused(vec![*problem]))?;
+    intake.strip(serving.stripped());
     let dialect = file.dialect.as_deref().unwrap_or("ietf").to_owned();
-    Ok(Lowered { policy, intake, dialect, warnings: Problems::of(source, found) })
+    let warnings = Problems::of(source, found);
+    Ok(Lowered { policy, intake, dialect, serving, policy_draft: draft, intake_draft, warnings })
 }
 
 /// The errors that do not follow from others.

@@ -210,6 +210,7 @@ kinds! {
     CIRCLE              "E051" "attributes that come from each other"
     UNKNOWN_ZONE        "E060" "unknown time zone"
     MISALIGNED          "E061" "windows that cannot begin there"
+    BAD_SERVING         "E080" "not a host, prefix or upstream"
     REFUSED             "E099" "refused when it was put together"
     UNUSED_ATTRIBUTE    "W001" "an attribute that nothing uses"
     UNREACHED_SOURCE    "W002" "a source that is never reached"
@@ -585,6 +586,15 @@ impl Problem {
     pub(crate) fn bad_date(place: Place, found: &str, label: &str) -> Problem {
         Problem::new(&BAD_DATE, place, format!("{} is not a date", quoted(found)), label)
             .help("write `2020-05-28` or `2020-05-28T12:00:00Z`")
+    }
+
+    pub(crate) fn bad_serving(found: &Text, kind: &str, label: &str, help: &str) -> Problem {
+        Problem::new(&BAD_SERVING, found.place, format!("{} is not {kind}", quoted(found)), label).help(help)
+    }
+
+    pub(crate) fn nothing_to_strip(place: Place) -> Problem {
+        let message = "no prefix to strip".to_owned();
+        Problem::new(&BAD_SERVING, place, message, "there is no `prefix`").help("leave it out, or add `prefix`")
     }
 
     pub(crate) fn unsettled(place: Place, message: &str, label: &str, help: &str) -> Problem {

@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::LazyLock;
 
-use tidegate_core::{Decision, Demand, Policy};
+use tidegate_core::Policy;
 use tidegate_dialect::{Dialect, DialectErrors};
-use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, SystemClock};
 use tidegate_policy::question::instead;
-use tidegate_policy::{Intake, Lowered, Problems, Source, lower};
+use tidegate_policy::{Intake, Lowered, Problems, Serving, Source, lower};
 
-use crate::Metrics;
+use crate::book::BookError;
 use crate::vendors;
 
 /// Largest file that is read, in bytes. A policy of ten thousand limits has one, and nobody can be made to read `/dev/zero`.
@@ -27,6 +27,10 @@ pub struct Api {
     pub intake: Intake,
     /// How decisions are worded.
     pub dialect: Dialect,
+    /// Which requests it is for, and where they go.
+    pub serving: Serving,
+    /// Where it comes from: a path, `vendor:NAME`, or who put it.
+    pub source: String,
     /// What is surely not as it was meant in the policy.
     pub warnings: Problems,
     /// What the dialect names that the policy does not have.
@@ -42,7 +46,8 @@ impl Api {
     pub fn vendor(name: &str) -> Result<Api, AssembleError> {
         let vendor = vendors::named(name).and_then(|vendor| vendor.policy());
         let text = vendor.ok_or_else(|| AssembleError::UnknownVendor { name: name.to_owned() })?;
-        Api::lowered(&Source { name: &format!("vendors/{name}/policy.toml"), text }, None)
+        let api = Api::text(&format!("vendors/{name}/policy.toml"), text)?;
+        Ok(Api { source: format!("vendor:{name}"), ..api })
     }
 
     /// The API that the policy file at `path` describes. A dialect file that it names is looked for beside it.
@@ -51,23 +56,38 @@ impl Api {
     ///
     /// A file cannot be read, or something in it is wrong.
     pub fn file(path: &Path) -> Result<Api, AssembleError> {
-        let text = read(path)?;
-        Api::lowered(&Source { name: &path.display().to_string(), text: &text }, path.parent())
+        Api::read(path, &mut Files::default())
     }
 
-    fn lowered(source: &Source<'_>, folder: Option<&Path>) -> Result<Api, AssembleError> {
-        let Lowered { policy, intake, dialect, warnings } = lower(source, 1).map_err(AssembleError::Policy)?;
-        let dialect = self::dialect(&dialect, folder)?;
+    /// The same, noting every file that it depends on in `files`, also where it fails.
+    pub(crate) fn read(path: &Path, files: &mut Files) -> Result<Api, AssembleError> {
+        let text = files.read(path)?;
+        Api::lowered(&Source { name: &path.display().to_string(), text: &text }, path.parent(), files)
+    }
+
+    /// The API that a policy's text describes, which goes by `name` in diagnostics. It reads no file.
+    ///
+    /// # Errors
+    ///
+    /// Something in it is wrong, or it names a file.
+    pub fn text(name: &str, text: &str) -> Result<Api, AssembleError> {
+        Api::lowered(&Source { name, text }, None, &mut Files::default())
+    }
+
+    fn lowered(source: &Source<'_>, folder: Option<&Path>, files: &mut Files) -> Result<Api, AssembleError> {
+        let Lowered { policy, intake, dialect, serving, warnings, .. } =
+            lower(source, 1).map_err(AssembleError::Policy)?;
+        let dialect = self::dialect(&dialect, folder, files)?;
         let dialect_warnings = dialect.check(&policy);
-        Ok(Api { policy, intake, dialect, warnings, dialect_warnings })
+        Ok(Api { policy, intake, dialect, serving, source: source.name.to_owned(), warnings, dialect_warnings })
     }
 }
 
 /// The dialect that a policy names: a vendor's, or a file's if the name begins like a path.
-fn dialect(name: &str, folder: Option<&Path>) -> Result<Dialect, AssembleError> {
+fn dialect(name: &str, folder: Option<&Path>, files: &mut Files) -> Result<Dialect, AssembleError> {
     let is_path = ["./", "../", "/"].iter().any(|start| name.starts_with(start));
     if let (true, Some(folder)) = (is_path, folder) {
-        let text = read(&folder.join(name)).map_err(|error| match error {
+        let text = files.read(&folder.join(name)).map_err(|error| match error {
             AssembleError::Read { path, error } => AssembleError::ReadDialect { path, error },
             other => other,
         })?;
@@ -76,6 +96,37 @@ fn dialect(name: &str, folder: Option<&Path>) -> Result<Dialect, AssembleError> 
     let text = vendors::named(name).and_then(|vendor| vendor.dialect());
     let text = text.ok_or_else(|| AssembleError::UnknownDialect { name: name.to_owned() })?;
     Dialect::parse(name, text).map_err(AssembleError::Dialect)
+}
+
+/// The files that were read for one API, and what was in them.
+#[derive(Debug, Default)]
+pub(crate) struct Files(Vec<(PathBuf, Print)>);
+
+/// What a file holds, as far as it matters whether it is still the same; `None` if it cannot be read.
+pub(crate) type Print = Option<u64>;
+
+impl Files {
+    fn read(&mut self, path: &Path) -> Result<String, AssembleError> {
+        let read = read(path);
+        self.0.push((path.to_owned(), read.as_ref().ok().map(|text| print(text))));
+        read
+    }
+
+    /// The files, and what was in them when they were read.
+    pub(crate) fn into_prints(self) -> Vec<(PathBuf, Print)> {
+        self.0
+    }
+}
+
+/// What a file holds now.
+pub(crate) fn print_of(path: &Path) -> Print {
+    read(path).ok().map(|text| print(&text))
+}
+
+/// A hash with a key that nobody outside knows: no two contents can be made to look alike.
+fn print(text: &str) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(text)
 }
 
 fn read(path: &Path) -> Result<String, AssembleError> {
@@ -121,10 +172,17 @@ pub enum AssembleError {
         /// Where it is.
         path: PathBuf,
     },
+    /// A folder without a policy file.
+    EmptyFolder {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// The policy has problems.
     Policy(Problems),
     /// The dialect has errors.
     Dialect(DialectErrors),
+    /// The policy cannot be served beside the others.
+    Book(BookError),
 }
 
 impl fmt::Display for AssembleError {
@@ -146,8 +204,12 @@ impl fmt::Display for AssembleError {
             AssembleError::TooLarge { path } => {
                 write!(f, "{} is larger than {MAX_FILE_BYTES} bytes", path.display())
             }
+            AssembleError::EmptyFolder { path } => {
+                write!(f, "no policy file is in {}: expected `NAME.toml`", path.display())
+            }
             AssembleError::Policy(problems) => problems.fmt(f),
             AssembleError::Dialect(errors) => errors.fmt(f),
+            AssembleError::Book(error) => error.fmt(f),
         }
     }
 }
@@ -161,45 +223,8 @@ impl std::error::Error for AssembleError {
     }
 }
 
-/// What all surfaces share: an API and the limiter that rules on it.
-#[derive(Debug)]
-pub struct Engine<C = SystemClock> {
-    /// The API.
-    pub api: Arc<Api>,
-    /// Decides its demands.
-    pub limiter: Limiter<C, Metrics>,
-    max_counters: usize,
-}
-
-impl Engine {
-    /// An engine on the machine's time.
-    pub fn new(api: Arc<Api>, options: MemoryOptions) -> Engine {
-        Engine::with_clock(api, options, SystemClock::new())
-    }
-}
-
-impl<C: Clock> Engine<C> {
-    /// An engine on another time.
-    pub fn with_clock(api: Arc<Api>, options: MemoryOptions, clock: C) -> Engine<C> {
-        let metrics = Metrics::of(&api.policy);
-        let max_counters = options.max_counters;
-        Engine { api, limiter: Limiter::new(Memory::new(options), clock, metrics), max_counters }
-    }
-
-    /// Decides a demand and measures how long that took.
-    pub fn check<'d>(&self, demand: &'d Demand<'d>) -> Decision<'d> {
-        let decision = self.limiter.check(demand);
-        self.metrics().took(self.limiter.clock().now().since(decision.at()));
-        decision
-    }
-
-    /// How many counters the store may hold.
-    pub fn max_counters(&self) -> usize {
-        self.max_counters
-    }
-
-    /// What is counted.
-    pub fn metrics(&self) -> &Metrics {
-        self.limiter.observer()
+impl From<BookError> for AssembleError {
+    fn from(error: BookError) -> AssembleError {
+        AssembleError::Book(error)
     }
 }

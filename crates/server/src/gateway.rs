@@ -22,19 +22,21 @@ mod tunnel;
 mod upstream;
 mod wire;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tidegate_limiter::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use self::fault::Fault;
 use self::stage::{Stage, StageReader, Stages};
 use self::upstream::Upstream;
 use crate::accept::Entrance;
-use crate::assemble::Engine;
+use crate::{Api, Engine};
 
 pub use self::options::{Bounds, GatewayOptions, Timeouts};
 
@@ -49,10 +51,33 @@ const CUT_LIMIT: Duration = Duration::from_secs(1);
 struct Gateway<C> {
     engine: Arc<Engine<C>>,
     options: GatewayOptions,
-    /// `None` for the built-in one.
-    upstream: Option<Upstream>,
+    /// Where requests go whose policy does not say; `None` for the built-in one.
+    upstream: Option<Arc<Upstream>>,
+    /// The upstreams that policies name, as they name them: at most one for each policy in force.
+    upstreams: RwLock<HashMap<Box<str>, Arc<Upstream>>>,
     /// Room for bodies that are held in memory, in blocks.
     held: Semaphore,
+}
+
+impl<C: Clock> Gateway<C> {
+    /// Where requests of an API go; `None` for the built-in upstream.
+    fn upstream_of(&self, api: &Api) -> Result<Option<Arc<Upstream>>, Fault> {
+        let Some(named) = api.serving.upstream() else { return Ok(self.upstream.clone()) };
+        if let Some(upstream) = self.upstreams.read().unwrap_or_else(PoisonError::into_inner).get(named) {
+            return Ok(Some(Arc::clone(upstream)));
+        }
+        let unusable = || Fault::new(502, "upstream", "not one that can be forwarded to");
+        let uri = named.parse().map_err(|_| unusable())?;
+        let upstream = Arc::new(Upstream::new(&uri, &self.options).map_err(|error| {
+            tracing::warn!(%error, policy = api.policy.name(), "cannot forward");
+            unusable()
+        })?);
+        let mut upstreams = self.upstreams.write().unwrap_or_else(PoisonError::into_inner);
+        let book = self.engine.book();
+        upstreams.retain(|known, _| book.apis().iter().any(|api| api.serving.upstream() == Some(known)));
+        upstreams.insert(named.into(), Arc::clone(&upstream));
+        Ok(Some(upstream))
+    }
 }
 
 /// Serves clients that connect to `listener` until `shutdown` is ready; then no more are accepted, unused connections
@@ -67,11 +92,11 @@ pub async fn serve<C: Clock + fmt::Debug + Send + Sync + 'static>(
     options: GatewayOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), GatewayError> {
-    let upstream = options.upstream.as_ref().map(|uri| Upstream::new(uri, &options)).transpose()?;
+    let upstream = options.upstream.as_ref().map(|uri| Upstream::new(uri, &options).map(Arc::new)).transpose()?;
     let held = Semaphore::new(options.bounds.held_body_bytes.div_ceil(HELD_BLOCK_BYTES).min(Semaphore::MAX_PERMITS));
     let drain = options.timeouts.drain;
     let entrance = Entrance::new(listener, options.bounds.connections);
-    let gateway = Arc::new(Gateway { engine, options, upstream, held });
+    let gateway = Arc::new(Gateway { engine, options, upstream, upstreams: RwLock::default(), held });
     let (stages, stage) = Stages::new();
     tokio::select! {
         () = accept(entrance, gateway, stage) => {}

@@ -2,12 +2,17 @@
 
 mod accept;
 pub mod assemble;
+pub mod book;
+mod engine;
 pub mod explain;
 pub mod gateway;
 pub mod http;
 pub mod metrics;
 mod patience;
+pub mod reload;
 pub mod vendors;
 
-pub use assemble::{Api, AssembleError, Engine};
+pub use assemble::{Api, AssembleError};
+pub use book::{Book, BookError};
+pub use engine::{Change, Engine};
 pub use metrics::{Metrics, Surface};

@@ -1,25 +1,34 @@
 //! What is counted of decisions and answers, and how it is shown to Prometheus.
 //!
 //! Counting happens on the path of every request, so each thread counts in a shard of its own; a scrape adds them up.
+//! What is counted by limit is counted in a series, a number that the limit bears. Limits of the same labels share one,
+//! so that what is counted goes on over reloads; a limit that is no longer in force keeps what was counted.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use tidegate_core::{Basis, Decision, Policy, Purpose, Span};
+use tidegate_core::{Basis, Decision, Purpose, Span};
 use tidegate_limiter::{Clock, Observer};
 
 use crate::Engine;
 
 /// Shards; more than the threads that count at once on most machines. Each has a counter for every limit.
 const SHARDS: usize = 16;
+
+/// Series that a shard makes room for at a time.
+const CHUNK: usize = 256;
+
+/// Chunks at most: 65,536 series. Only an operator makes new ones, by limits of ever new names; those beyond are counted
+/// together in the first, whose labels are empty.
+const MAX_CHUNKS: usize = 256;
 
 /// Upper bounds of the latency's buckets in microseconds, the clock's resolution. A decision in memory is far below the
 /// first; the last show a machine that stalls.
@@ -52,10 +61,22 @@ impl Surface {
 #[derive(Debug)]
 pub struct Metrics {
     shards: Box<[Shard]>,
-    /// Names and modes of the limits, in the order of the policy.
-    limits: Box<[(Box<str>, &'static str)]>,
-    /// Their places, by identity.
-    places: HashMap<u128, usize>,
+    known: Mutex<Known>,
+}
+
+/// The series there are.
+#[derive(Debug, Default)]
+struct Known {
+    labels: Vec<Labels>,
+    places: HashMap<Labels, usize>,
+}
+
+/// What tells one series from the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Labels {
+    policy: Box<str>,
+    limit: Box<str>,
+    mode: &'static str,
 }
 
 /// One thread's counts, alone on their cache lines.
@@ -70,20 +91,54 @@ struct Shard {
     latency: [AtomicU64; LATENCY_BOUNDS.len() + 1],
     latency_micros: AtomicU64,
     answers: [[AtomicU64; STATUS_CLASSES.len()]; Surface::ALL.len()],
-    /// By limit: demands that did not fit it.
-    did_not_fit: Box<[AtomicU64]>,
+    /// By series: demands that did not fit the limit. Never moved, so that counting needs no lock.
+    did_not_fit: Chunks,
+}
+
+/// Counters by series, made room for chunk by chunk.
+#[derive(Debug)]
+struct Chunks([OnceLock<Box<[AtomicU64]>>; MAX_CHUNKS]);
+
+impl Default for Chunks {
+    fn default() -> Chunks {
+        Chunks([const { OnceLock::new() }; MAX_CHUNKS])
+    }
+}
+
+impl Chunks {
+    /// Makes room for a series.
+    fn open(&self, series: usize) {
+        if let Some(chunk) = self.0.get(series / CHUNK) {
+            chunk.get_or_init(|| (0..CHUNK).map(|_| AtomicU64::new(0)).collect());
+        }
+    }
+
+    /// The counter of a series, if there is room for it.
+    fn of(&self, series: usize) -> Option<&AtomicU64> {
+        self.0.get(series / CHUNK)?.get()?.get(series % CHUNK)
+    }
 }
 
 impl Metrics {
-    /// Metrics of a policy, all zero.
-    pub fn of(policy: &Policy) -> Metrics {
-        let limits = policy.limits();
-        let shard = || Shard { did_not_fit: limits.iter().map(|_| AtomicU64::new(0)).collect(), ..Shard::default() };
-        Metrics {
-            shards: (0..SHARDS).map(|_| shard()).collect(),
-            limits: limits.iter().map(|limit| (limit.name().into(), limit.mode().name())).collect(),
-            places: limits.iter().map(tidegate_core::Limit::identity).zip(0..).collect(),
+    /// The series of a limit by its labels, an old one if there is one.
+    pub(crate) fn series(&self, policy: &str, limit: &str, mode: &'static str) -> u32 {
+        let labels = Labels { policy: policy.into(), limit: limit.into(), mode };
+        let mut known = self.known();
+        if let Some(place) = known.places.get(&labels) {
+            return u32::try_from(*place).unwrap_or(0);
         }
+        let place = known.labels.len();
+        if place >= MAX_CHUNKS * CHUNK {
+            return 0;
+        }
+        self.shards.iter().for_each(|shard| shard.did_not_fit.open(place));
+        known.labels.push(labels.clone());
+        known.places.insert(labels, place);
+        u32::try_from(place).unwrap_or(0)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts an answer that went out on a surface.
@@ -112,6 +167,15 @@ impl Metrics {
     }
 }
 
+impl Default for Metrics {
+    /// Metrics of nothing yet, all zero.
+    fn default() -> Metrics {
+        let metrics = Metrics { shards: (0..SHARDS).map(|_| Shard::default()).collect(), known: Mutex::default() };
+        metrics.series("", "", "");
+        metrics
+    }
+}
+
 impl Observer for Metrics {
     fn decided(&self, decision: &Decision<'_>) {
         let shard = self.shard();
@@ -120,8 +184,8 @@ impl Observer for Metrics {
         }
         add(if decision.is_admitted() { &shard.admitted } else { &shard.refused }, 1);
         for ruling in decision.rulings().filter(|ruling| !ruling.status.fits()) {
-            if let Some(place) = self.places.get(&ruling.charge.limit().identity()) {
-                add(&shard.did_not_fit[*place], 1);
+            if let Some(counter) = shard.did_not_fit.of(ruling.charge.limit().series() as usize) {
+                add(counter, 1);
             }
             if ruling.basis == Basis::StoreFull {
                 add(&shard.store_full, 1);
@@ -158,12 +222,28 @@ impl<C: Clock + fmt::Debug + Send + Sync + 'static> Collector for Scrape<C> {
         metrics.encode_decisions(&mut encoder)?;
         metrics.encode_latency(&mut encoder)?;
         metrics.encode_answers(&mut encoder)?;
+        encode_policies(&self.0, &mut encoder)?;
         let mut gauge = |name, help, value: usize| {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
         };
         gauge("store_counters", "counters in the store", self.0.limiter.store().counters())?;
         gauge("store_counters_max", "counters that the store may hold", self.0.max_counters())
     }
+}
+
+fn encode_policies<C: Clock>(engine: &Engine<C>, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let help = "the version of a policy that is in force";
+    let mut versions = encoder.encode_descriptor("policy_version", help, None, MetricType::Gauge)?;
+    for api in engine.book().apis() {
+        versions.encode_family(&[("policy", api.policy.name())])?.encode_gauge(&api.policy.version())?;
+    }
+    let mut reloads = counter(encoder, "policy_reloads", "attempts to change a policy, by what became of them")?;
+    for ((policy, result), times) in engine.reloads.counts() {
+        count(&mut reloads, &[("policy", policy.as_str()), ("result", result.name())], times)?;
+    }
+    let help = "1 if the last attempt of every source succeeded, 0 if one failed";
+    let mut is_ok = encoder.encode_descriptor("policy_last_reload_ok", help, None, MetricType::Gauge)?;
+    is_ok.encode_gauge(&u64::from(engine.reloads.failures().is_empty()))
 }
 
 impl Metrics {
@@ -173,9 +253,14 @@ impl Metrics {
         count(&mut decisions, &[("verdict", "refused")], self.sum(|shard| &shard.refused))?;
         let mut misfits =
             counter(encoder, "limit_refusals", "demands that did not fit a limit; shadow ones refuse nobody")?;
-        for (place, (name, mode)) in self.limits.iter().enumerate() {
-            let labels = [("limit", &**name), ("mode", *mode)];
-            count(&mut misfits, &labels, self.sum(|shard| &shard.did_not_fit[place]))?;
+        let series = self.known().labels.clone();
+        for (place, Labels { policy, limit, mode }) in series.iter().enumerate() {
+            let counts = self.shards.iter().filter_map(|shard| shard.did_not_fit.of(place));
+            let count_of = counts.map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add);
+            if place > 0 || count_of > 0 {
+                let labels = [("policy", &**policy), ("limit", &**limit), ("mode", *mode)];
+                count(&mut misfits, &labels, count_of)?;
+            }
         }
         let mut peeks = counter(encoder, "peeks", "questions that charged nothing")?;
         peeks.encode_counter::<NoLabelSet, u64, u64>(&self.sum(|shard| &shard.peeks), None)?;

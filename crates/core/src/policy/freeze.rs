@@ -312,6 +312,7 @@ impl<'d> Freezer<'d> {
             conditions: conditions.into(),
             identity: identity(names.chain(counted_by)),
             is_steady: quotas.are_steady(draft),
+            series: 0,
         })
     }
 

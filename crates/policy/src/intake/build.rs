@@ -75,6 +75,7 @@ impl Builder<'_> {
         Ok(Intake {
             routes,
             default_operation: self.policy.default_operation(),
+            stripped: Vec::new(),
             inputs: self.inputs,
             attributes,
             tokens,

@@ -10,6 +10,8 @@
 //! A tail (`{x...}`) is kept byte for byte, as a URL inside a path has slashes, `//` and `%2F` of its own. In it only
 //! dot segments and control characters are refused, in any encoding: a server that resolves them would leave the route.
 
+use http::Method;
+
 use super::bad_request::BadRequest;
 
 /// Longest request target in bytes, query included: what common servers take as a request line is 8 KiB; queries that
@@ -24,7 +26,7 @@ const USUAL_SEGMENTS: usize = 12;
 
 /// A request target split up: its canonical segments as far as they are good, and the raw rest.
 #[derive(Debug)]
-pub(crate) struct Target<'t> {
+pub struct Target<'t> {
     /// The raw path, without its first slash.
     path: &'t str,
     /// The raw query, without its question mark.
@@ -51,6 +53,29 @@ pub(crate) struct Segment {
 }
 
 impl<'t> Target<'t> {
+    /// Reads the target of a request.
+    ///
+    /// # Errors
+    ///
+    /// It is refused whatever the routes are, or the method is not written in capitals.
+    pub fn of(method: &Method, target: &'t str) -> Result<Target<'t>, BadRequest> {
+        if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return Err(BadRequest::at("method", format!("expected capitals, found `{method}`")));
+        }
+        Target::read(target)
+    }
+
+    /// Whether its first segments are these, decoded.
+    pub(crate) fn begins_with(&self, segments: &[Box<str>]) -> bool {
+        let is_long_enough = self.segments.len() >= segments.len();
+        is_long_enough && segments.iter().enumerate().all(|(index, segment)| *self.text(index) == **segment)
+    }
+
+    /// Why the path is refused unless some route has a tail before what is wrong with it.
+    pub fn flaw(&self) -> Option<&BadRequest> {
+        self.flaw.as_ref()
+    }
+
     /// Splits an origin-form target, `/path?query`.
     ///
     /// # Errors

@@ -26,16 +26,26 @@ impl Route {
         operation: OperationId,
         method: Cow<'static, str>,
         shape: Option<(usize, &Shape)>,
+        stripped: usize,
     ) -> Route {
         let about = shape.map(|(_, shape)| shape);
         let parameters = about.into_iter().flat_map(|shape| &shape.parameters);
         let segment = |index: usize| target.segments.get(index).map_or((0, 0), |segment| (segment.start, segment.end));
-        let parameters = parameters.map(|(_, index)| segment(*index)).collect();
+        let mut parameters: Vec<(usize, usize)> = parameters.map(|(_, index)| segment(*index)).collect();
+        let cut = stripped.checked_sub(1).map_or(0, |last| segment(last).1);
         let (upto, tail) = match about.and_then(|shape| shape.tail.as_ref()) {
             Some((_, index)) => (*index, target.tail(*index)),
             None => (target.segments.len(), ""),
         };
-        let (target, tail_start, path_end) = target.forwarded(upto, tail);
+        let (mut target, mut tail_start, mut path_end) = target.forwarded(upto, tail);
+        if cut > 0 {
+            // Of a path that is the prefix alone, the slash is left.
+            let is_bare = path_end <= cut;
+            target.replace_range(..cut.min(path_end), if is_bare { "/" } else { "" });
+            let moved = |at: usize| if is_bare { 1 } else { at.saturating_sub(cut) };
+            (tail_start, path_end) = (moved(tail_start), moved(path_end));
+            parameters.iter_mut().for_each(|(start, end)| (*start, *end) = (moved(*start), moved(*end)));
+        }
         Route { target, path_end, operation, method, shape: shape.map(|(id, _)| id), parameters, tail_start }
     }
 

@@ -66,7 +66,15 @@ impl<'f> Lowering<'f> {
                 self.note(Problem::bad_base(base.part(fault.part), base, &fault.label, &fault.help));
             }
         }
-        file.bases.iter().map(|base| base.to_string()).collect()
+        let prefix = self.prefix();
+        let bases = file.bases.iter().map(|base| format!("{prefix}{}", &**base)).collect::<Vec<_>>();
+        if bases.is_empty() && !prefix.is_empty() { vec![prefix.to_owned()] } else { bases }
+    }
+
+    /// The prefix of the server's that every path begins with, if it is one.
+    fn prefix(&self) -> &'f str {
+        let prefix = self.file.serve.as_ref().and_then(|serve| serve.prefix.as_deref()).unwrap_or_default();
+        if check_base(prefix).is_ok() && parameter_free(prefix) { prefix } else { "" }
     }
 
     /// All routes that are right by themselves, conflicts noted.
@@ -143,7 +151,7 @@ impl<'f> Lowering<'f> {
             bases.push(&no_base);
         }
         for base in bases {
-            let template = format!("{}{}", &**base, if template == "/" { "" } else { template });
+            let template = format!("{}{}{}", self.prefix(), &**base, if template == "/" { "" } else { template });
             let whole = RouteDraft::parse("", &format!("{method} {template}"));
             if let (Ok(()), Err(why)) = (check_base(base), whole) {
                 self.problems.push(Problem::unfit_base(route, base, &why));
@@ -195,6 +203,10 @@ struct Fault {
 
 fn fault<T>(part: Range<usize>, label: impl Into<String>, help: impl Into<String>) -> Result<T, Fault> {
     Err(Fault { part, label: label.into(), help: help.into() })
+}
+
+fn parameter_free(path: &str) -> bool {
+    !path.contains(['{', '}'])
 }
 
 fn check_base(base: &str) -> Result<(), Fault> {

@@ -15,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use tidegate_core::Purpose;
 use tidegate_dialect::Fields;
 use tidegate_limiter::Clock;
-use tidegate_policy::{Asked, BadRequest, Route};
+use tidegate_policy::{Asked, BadRequest, Route, Target};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
@@ -28,7 +28,7 @@ use super::stage::StageReader;
 use super::upstream::Upstream;
 use super::wire::{Answer, Call, UnderWay, Wire};
 use super::{Gateway, HELD_BLOCK_BYTES, echo, host, respond, tunnel};
-use crate::Surface;
+use crate::{Api, Surface};
 
 /// The version of HTTP that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,8 @@ enum Ruling<'g> {
 
 /// What an admitted request takes along.
 struct Pass<'g> {
+    /// What it was understood and decided by, and goes on by, whatever comes into force meanwhile.
+    api: Arc<Api>,
     route: Route,
     /// The authority that was asked for.
     authority: String,
@@ -122,11 +124,12 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
 
     /// Understands a request and decides it. Nothing is forwarded before (I19).
     async fn rule(&self, request: &mut Request<Incoming>) -> Result<Ruling<'_>, Fault> {
-        let api = &self.gateway.engine.api;
         self.check(request)?;
         let authority = authority(request)?;
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let route = api.intake.route(request.method(), target)?;
+        let target = Target::of(request.method(), target)?;
+        let api = self.api(&authority, &target)?;
+        let route = api.intake.route_of(request.method(), target)?;
         let gathered = match api.intake.needs_body(route.operation()) {
             true => Some(self.gather(request).await?),
             false => None,
@@ -134,11 +137,24 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         let body = gathered.as_ref().map(|(body, _)| &**body);
         let peer = Some(self.address.ip());
         let asked = Asked { peer, host: Some(&authority), headers: request.headers(), body };
-        let (fields, hold) = self.decide(&route, &asked)?;
+        let (fields, hold) = self.decide(&api, &route, &asked)?;
         Ok(match hold {
-            Some(hold) => Ruling::Forward(Pass { route, authority, fields, hold, gathered }),
+            Some(hold) => Ruling::Forward(Pass { api, route, authority, fields, hold, gathered }),
             None => Ruling::Answer(fields),
         })
+    }
+
+    /// The API that a request is for.
+    fn api(&self, authority: &str, target: &Target<'_>) -> Result<Arc<Api>, Fault> {
+        let book = self.gateway.engine.book();
+        if let Some(api) = book.serving(authority, target) {
+            return Ok(Arc::clone(api));
+        }
+        if let Some(flaw) = target.flaw() {
+            return Err(flaw.clone().into());
+        }
+        let message = format!("no policy is for this host and path; served: {}", book.describe());
+        Err(Fault { status: 404, place: "policy".into(), message: message.into() })
     }
 
     /// Bounds that hold for either version; the guard has checked HTTP/1 already.
@@ -189,9 +205,9 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
     }
 
     /// Asks the limiter. With a hold, the request is to be forwarded.
-    fn decide(&self, route: &Route, asked: &Asked<'_>) -> Result<(Fields, Option<Hold>), Fault> {
+    fn decide(&self, api: &Api, route: &Route, asked: &Asked<'_>) -> Result<(Fields, Option<Hold>), Fault> {
         let engine = &self.gateway.engine;
-        let (api, limiter) = (&engine.api, &engine.limiter);
+        let limiter = &engine.limiter;
         let facts = api.intake.extract(&api.policy, route, asked, limiter.clock().now())?;
         let malformed = |error: tidegate_core::DemandError| Fault {
             status: 400,
@@ -227,7 +243,7 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         mut pass: Pass<'_>,
         asks_to_upgrade: bool,
     ) -> Result<Response<Download>, Fault> {
-        let Some(upstream) = &self.gateway.upstream else {
+        let Some(upstream) = self.gateway.upstream_of(&pass.api)? else {
             let mut response = self.echo(request, &pass).await?;
             respond::add(&pass.fields, response.headers_mut());
             return Ok(response.map(|body| body.holding(pass.hold)));
@@ -240,7 +256,7 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
             Some((body, _)) => (Upload::Whole(Some(body.clone()).filter(|body| !body.is_empty())), Arc::default()),
             None => Upload::stream(body, bounds.0, bounds.1),
         };
-        self.readdress(&mut parts, upstream, &pass, &upload)?;
+        self.readdress(&mut parts, &upstream, &pass, &upload)?;
         if client.is_some() {
             ask_to_upgrade(&mut parts.headers);
         }
@@ -251,15 +267,14 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
             let client = client.ok_or(Fault::new(502, "upstream", "switched protocols without being asked"))?;
             return Ok(self.open_tunnel(client, response, pass.hold));
         }
-        let intake = &self.gateway.engine.api.intake;
-        pass.hold.meter_with(intake.response_meter(pass.route.operation(), response.headers()));
+        pass.hold.meter_with(pass.api.intake.response_meter(pass.route.operation(), response.headers()));
         let limit = self.gateway.options.timeouts.body;
         Ok(response.map(|body| Download::upstream(Arrival::new(body, lease, limit)).holding(pass.hold)))
     }
 
     /// Makes a client's request head the one that the upstream gets: what was matched, and nothing else (I46).
     fn readdress(&self, parts: &mut Parts, upstream: &Upstream, pass: &Pass<'_>, upload: &Upload) -> Result<(), Fault> {
-        let intake = &self.gateway.engine.api.intake;
+        let intake = &pass.api.intake;
         parts.uri = upstream.target(pass.route.target())?;
         parts.version = http::Version::HTTP_11;
         let origin = Origin { address: self.address.ip(), authority: &pass.authority, upstream: upstream.authority() };
@@ -283,7 +298,7 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         };
         let authority = HeaderValue::from_static(echo::AUTHORITY);
         let origin = Origin { address: self.address.ip(), authority: &pass.authority, upstream: &authority };
-        let intake = &self.gateway.engine.api.intake;
+        let intake = &pass.api.intake;
         fields::towards_upstream(&mut parts.headers, origin, |name| intake.reads_header(name));
         echo::answer(&parts.method, pass.route.target(), &parts.headers, upload).await
     }

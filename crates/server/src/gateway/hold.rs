@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::body::Arrival;
 use super::wire::UnderWay;
-use crate::assemble::Engine;
+use crate::Engine;
 
 /// How long an answer is read on after the client has left, only to learn its costs. A chat model's answer takes less.
 const MAX_METERING: Duration = Duration::from_secs(120);

@@ -11,7 +11,8 @@ use crate::Engine;
 /// The answer to a body. A batch with a mistake anywhere is refused whole, before anything is charged.
 pub(super) fn check<C: Clock>(engine: &Engine<C>, body: &[u8]) -> Result<String, Problem> {
     let mut out = String::with_capacity(1_024);
-    match questions(&engine.api.policy, body)? {
+    let book = engine.book();
+    match questions(&book, body)? {
         Questions::One(ask) => decide(engine, &ask, &mut out),
         Questions::Batch(asks) => {
             out.push('[');
@@ -26,6 +27,6 @@ fn decide<C: Clock>(engine: &Engine<C>, ask: &Ask<'_>, out: &mut String) {
     let demand = ask.question.demand().set_purpose(ask.purpose).build();
     debug_assert_ne!(demand.purpose(), Purpose::Hold, "nobody would release what is held");
     let decision = engine.check(&demand);
-    let fields = engine.api.dialect.render(&decision);
+    let fields = ask.api.dialect.render(&decision);
     answer::write(&decision, &fields, None, out);
 }

@@ -1,6 +1,7 @@
 //! From a body or a query to questions, or to what is wrong with it and where.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use tidegate_policy::question::{BadQuestion, Json, Question, instead};
 
 use super::bounds::{MAX_BATCH, MAX_BODY_BYTES};
 use super::respond::Problem;
+use crate::{Api, Book};
 
 /// One question, or several in one body.
 pub(super) enum Questions<'q> {
@@ -21,6 +23,7 @@ pub(super) enum Questions<'q> {
 
 /// One question of `/v1/check`.
 pub(super) struct Ask<'q> {
+    pub(super) api: &'q Api,
     pub(super) question: Question<'q>,
     pub(super) purpose: Purpose,
 }
@@ -46,61 +49,73 @@ fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message).at("body").help("ask in several requests")
 }
 
-/// The questions that a body asks of `policy`.
-pub(super) fn questions<'q>(policy: &'q Policy, body: &'q [u8]) -> Result<Questions<'q>, Problem> {
+/// The questions that a body asks of the policies in `book`.
+pub(super) fn questions<'q>(book: &'q Book, body: &'q [u8]) -> Result<Questions<'q>, Problem> {
     if body.trim_ascii().is_empty() {
         let problem = Problem::new(StatusCode::BAD_REQUEST, "the body is empty").at("body");
         return Err(problem.help("send {\"attributes\":{…}} or an array of such"));
     }
     let json = Json::parse(body)?;
     if !json.is_array() {
-        return Ok(Questions::One(ask(policy, json)?));
+        return Ok(Questions::One(ask(book, json)?));
     }
     let mut asks = Vec::new();
     for (index, item) in json.items(MAX_BATCH)?.into_iter().enumerate() {
-        asks.push(ask(policy, item).map_err(|bad| bad.inside_item(index))?);
+        asks.push(ask(book, item).map_err(|bad| bad.inside_item(index))?);
     }
     Ok(Questions::Batch(asks))
 }
 
-fn ask<'q>(policy: &'q Policy, json: Json<'q>) -> Result<Ask<'q>, BadQuestion> {
+fn ask<'q>(book: &'q Book, json: Json<'q>) -> Result<Ask<'q>, BadQuestion> {
     let [name, attributes, cost, peek, reserve] = json.known_members(MEMBERS)?;
-    if let Some(name) = name {
-        name.string().and_then(|name| is_served(policy, &name)).map_err(|bad| bad.inside("policy"))?;
-    }
+    let name = name.map(Json::string).transpose().map_err(|bad| bad.inside("policy"))?;
+    let api = served(book, name.as_deref()).map_err(|bad| bad.inside("policy"))?;
     if attributes.is_none() {
         let bad = BadQuestion::new("missing").help("a question has attributes, if only an empty object");
         return Err(bad.inside("attributes"));
     }
-    let question = Question::read(policy, attributes, cost)?;
+    let question = Question::read(&api.policy, attributes, cost)?;
     let is_peek = peek.map_or(Ok(false), Json::boolean).map_err(|bad| bad.inside("peek"))?;
     if reserve.map_or(Ok(false), Json::boolean).map_err(|bad| bad.inside("reserve"))? {
         let bad = BadQuestion::new("this version cannot reserve");
         return Err(bad.help("leave `reserve` out: the cost is charged at once").inside("reserve"));
     }
-    Ok(Ask { question, purpose: if is_peek { Purpose::Peek } else { Purpose::Once } })
+    Ok(Ask { api, question, purpose: if is_peek { Purpose::Peek } else { Purpose::Once } })
 }
 
-fn is_served(policy: &Policy, name: &str) -> Result<(), BadQuestion> {
-    if name == policy.name() {
-        return Ok(());
+/// The API that a question is put to: the one it names, or the only one.
+pub(super) fn served<'b>(book: &'b Book, name: Option<&str>) -> Result<&'b Arc<Api>, BadQuestion> {
+    let Some(name) = name else {
+        return book.only().ok_or_else(|| {
+            BadQuestion::new("missing").help(format!("several policies are served; say which: {}", book.names()))
+        });
+    };
+    book.named(name).ok_or_else(|| {
+        let known = book.apis().iter().map(|api| api.policy.name());
+        BadQuestion::new("no policy of this name is served").help(instead(name, known))
+    })
+}
+
+/// The API that a query names by `policy`, or the only one.
+pub(super) fn served_by_query<'b>(book: &'b Book, query: &str) -> Result<&'b Arc<Api>, Problem> {
+    let place = |bad: BadQuestion| bad.inside("policy");
+    let mut named = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "policy");
+    let name = named.next().map(|(_, name)| name);
+    if named.next().is_some() {
+        return Err(place(BadQuestion::new("is given twice")).into());
     }
-    Err(BadQuestion::new("no policy of this name is served").help(instead(name, [policy.name()])))
+    Ok(served(book, name.as_deref()).map_err(place)?)
 }
 
-/// The attributes that a query names, and `policy`.
+/// The attributes that a query names; `policy` names none.
 pub(super) fn query<'q>(policy: &'q Policy, query: &'q str) -> Result<Question<'q>, Problem> {
     let mut question = Question::on(policy);
-    let mut policies = 0;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let place = |bad: BadQuestion| bad.inside(&name);
         if name == "policy" {
-            policies += 1;
-            if policies > 1 {
-                return Err(place(BadQuestion::new("is given twice")).into());
-            }
-            is_served(policy, &value).map_err(place)?;
-        } else if policy.attribute(&name).is_none() {
+            continue;
+        }
+        if policy.attribute(&name).is_none() {
             let known = ["policy"].into_iter().chain(policy.attribute_names());
             return Err(place(BadQuestion::new("unknown parameter").help(instead(&name, known))).into());
         } else {

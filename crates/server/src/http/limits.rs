@@ -15,7 +15,8 @@ use crate::Engine;
 /// The answer to a query. Without an operation in it, every operation is asked about, and a limit that counts by
 /// operation has an entry for each; a counter that several operations share has one.
 pub(super) fn limits<C: Clock>(engine: &Engine<C>, query: &str) -> Result<String, Problem> {
-    let policy = &engine.api.policy;
+    let book = engine.book();
+    let policy = &super::extract::served_by_query(&book, query)?.policy;
     let question = super::extract::query(policy, query)?;
     let mut entries = Entries::default();
     let operations: Vec<Option<OperationId>> = if question.has(AttributeId::OPERATION) {

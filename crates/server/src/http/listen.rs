@@ -5,7 +5,6 @@ use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tidegate_limiter::Clock;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tower_service::Service;
 
 use super::host;
@@ -56,7 +56,8 @@ pub mod bounds {
     pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 }
 
-/// Serves the HTTP API until `shutdown` is ready, then finishes what was asked before.
+/// Serves the HTTP API until `shutdown` is ready, then finishes what was asked before, for
+/// [`bounds::DRAIN_DEADLINE`] at most.
 ///
 /// # Errors
 ///
@@ -67,10 +68,11 @@ pub async fn serve<C: Clock + Debug + Send + Sync + 'static>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let bound = listener.local_addr()?;
-    let desk = Arc::new(Desk { engine: Arc::clone(&engine), is_draining: AtomicBool::new(false) });
-    let router = router(Arc::clone(&desk));
+    let desk = Arc::new(Desk { engine: Arc::clone(&engine), bound });
+    let router = router(desk);
     let open = GracefulShutdown::new();
     let entrance = Entrance::new(listener, bounds::MAX_CONNECTIONS);
+    let (cut, is_cut) = watch::channel(false);
     tokio::pin!(shutdown);
     loop {
         let (connection, _, place) = tokio::select! {
@@ -78,12 +80,16 @@ pub async fn serve<C: Clock + Debug + Send + Sync + 'static>(
             next = entrance.next() => next,
         };
         let service = Answerer { router: router.clone(), engine: Arc::clone(&engine), bound };
-        attend(connection, place, service, &open);
+        attend(connection, place, service, &open, is_cut.clone());
     }
-    desk.is_draining.store(true, Ordering::Relaxed);
+    engine.drain();
     drop(entrance);
     if tokio::time::timeout(bounds::DRAIN_DEADLINE, open.shutdown()).await.is_err() {
         tracing::warn!("control port: requests were cut off at the end of the drain");
+        cut.send_replace(true);
+        drop(is_cut);
+        // Each connection has a receiver until it has ended.
+        cut.closed().await;
     }
     Ok(())
 }
@@ -93,6 +99,7 @@ fn attend<C: Clock + Send + Sync + 'static>(
     place: Place,
     answerer: Answerer<C>,
     open: &GracefulShutdown,
+    mut is_cut: watch::Receiver<bool>,
 ) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -110,8 +117,11 @@ fn attend<C: Clock + Send + Sync + 'static>(
         );
     let connection = open.watch(connection);
     tokio::spawn(async move {
-        // It ends in an error when the peer goes away, which is the peer's affair.
-        let _ = connection.await;
+        tokio::select! {
+            // It ends in an error when the peer goes away, which is the peer's affair.
+            _ = connection => {}
+            _ = is_cut.wait_for(|is_cut| *is_cut) => {}
+        }
         drop(place);
     });
 }

@@ -10,6 +10,7 @@ mod host;
 mod limits;
 mod listen;
 mod openapi;
+mod policies;
 mod respond;
 mod routes;
 pub mod wire;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use utoipa::OpenApi;
 
-use super::wire::{Answers, Checks, Health, Limits, Mistake};
+use super::wire::{Answers, Checks, Health, Installed, Limits, Mistake, Policies, PolicyDetail, Refused};
 
 /// The document as JSON.
 pub fn document() -> &'static str {
@@ -22,7 +22,7 @@ pub fn document() -> &'static str {
         description = "Decisions on rate limits. All answers are JSON but `/metrics`; none may be cached.",
         license(name = "MIT OR Apache-2.0"),
     ),
-    paths(check, limits, healthz, readyz, metrics, openapi_json)
+    paths(check, limits, policies, policy, put_policy, healthz, readyz, metrics, openapi_json)
 )]
 struct Description;
 
@@ -52,17 +52,74 @@ fn check() {}
 #[utoipa::path(
     get,
     path = "/v1/limits",
-    params(("policy" = Option<String>, Query, description = "The policy's name; only one is served")),
+    params(("policy" = Option<String>, Query, description = "The policy's name; needed where several are served")),
     responses(
         (status = 200, description = "What is left; nothing is charged", body = Limits),
         (status = 400, description = "A parameter is wrong", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
     ),
 )]
 #[expect(dead_code, reason = "it carries the description")]
 fn limits() {}
 
+/// The policies in force.
+#[utoipa::path(
+    get,
+    path = "/v1/policies",
+    responses(
+        (status = 200, description = "All of them", body = Policies),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn policies() {}
+
+/// One policy in force.
+#[utoipa::path(
+    get,
+    path = "/v1/policies/{name}",
+    params(("name" = String, Path, description = "The policy's name")),
+    responses(
+        (status = 200, description = "What it is and counts", body = PolicyDetail),
+        (status = 404, description = "No policy of this name is served", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn policy() {}
+
+/// Put a policy into force, in the place of the one of its name or beside the others.
+///
+/// Only where the control port is bound to a loopback address. It holds until the policy's file changes, or the server
+/// ends.
+#[utoipa::path(
+    put,
+    path = "/v1/policies/{name}",
+    params(("name" = String, Path, description = "The policy's name, as its text has it")),
+    request_body(content = String, content_type = "application/toml"),
+    responses(
+        (status = 200, description = "It is in force", body = Installed),
+        (status = 400, description = "The body is no text", body = Mistake),
+        (status = 403, description = "The control port is not on a loopback address", body = Mistake),
+        (status = 408, description = "The body did not arrive in time", body = Mistake),
+        (status = 409, description = "It cannot be served beside the others; nothing changed", body = Refused),
+        (status = 413, description = "The body is too large", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+        (status = 422, description = "It is wrong; nothing changed", body = Refused),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn put_policy() {}
+
 /// Whether the server runs.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It does", body = Health)))]
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    responses(
+        (status = 200, description = "It does", body = Health),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
 #[expect(dead_code, reason = "it carries the description")]
 fn healthz() {}
 
@@ -73,6 +130,7 @@ fn healthz() {}
     responses(
         (status = 200, description = "It is", body = Health),
         (status = 503, description = "It finishes what it was asked before", body = Health),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
     ),
 )]
 #[expect(dead_code, reason = "it carries the description")]
@@ -82,12 +140,22 @@ fn readyz() {}
 #[utoipa::path(
     get,
     path = "/metrics",
-    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")),
+    responses(
+        (status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
 )]
 #[expect(dead_code, reason = "it carries the description")]
 fn metrics() {}
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    responses(
+        (status = 200, description = "OpenAPI 3.1"),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
 #[expect(dead_code, reason = "it carries the description")]
 fn openapi_json() {}

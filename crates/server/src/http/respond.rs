@@ -61,6 +61,12 @@ pub(super) fn either(result: Result<String, Problem>) -> Response<Body> {
     }
 }
 
+/// A value of the wire as JSON.
+pub(super) fn written(value: &impl serde::Serialize) -> String {
+    // Strings, numbers and lists of them always have a JSON text.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, text: String) -> Response<Body> {
     typed(status, "application/json", text)

@@ -1,35 +1,45 @@
 //! The control port's routes, one list.
 
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
 use axum::routing::{get, post};
 use http::{Request, Response, StatusCode};
 use tidegate_limiter::Clock;
 
-use super::respond::{Problem, either, json, method_not_allowed, typed};
-use super::{check, extract, limits, openapi};
+use super::respond::{Problem, either, json, method_not_allowed, typed, written};
+use super::wire;
+use super::{check, extract, limits, openapi, policies};
 use crate::{Engine, metrics};
 
 /// What the routes answer from.
 #[derive(Debug)]
 pub(super) struct Desk<C> {
     pub(super) engine: Arc<Engine<C>>,
-    /// Set once the server drains: it answers what it is asked, and asks to be asked no more.
-    pub(super) is_draining: AtomicBool,
+    /// The address that the control port is bound to.
+    pub(super) bound: SocketAddr,
 }
 
 type Asked<C> = State<Arc<Desk<C>>>;
+
+type Named = Result<Path<String>, PathRejection>;
+
+/// The name in a path; what is no text names nothing.
+fn named(name: Named) -> String {
+    name.map_or_else(|_| String::new(), |Path(name)| name)
+}
 
 /// All routes. Each is in the OpenAPI document too; a test compares them.
 pub(super) fn router<C: Clock + Debug + Send + Sync + 'static>(desk: Arc<Desk<C>>) -> Router {
     let get_only = || async { method_not_allowed("GET, HEAD") };
     let routes = [
         ("/v1/limits", get(left::<C>)),
+        ("/v1/policies", get(served::<C>)),
         ("/healthz", get(healthy)),
         ("/readyz", get(ready::<C>)),
         ("/metrics", get(scrape::<C>)),
@@ -41,6 +51,10 @@ pub(super) fn router<C: Clock + Debug + Send + Sync + 'static>(desk: Arc<Desk<C>
     }
     router
         .route("/v1/check", post(ruling::<C>).fallback(|| async { method_not_allowed("POST") }))
+        .route(
+            "/v1/policies/{name}",
+            get(policy::<C>).put(put::<C>).fallback(|| async { method_not_allowed("GET, HEAD, PUT") }),
+        )
         .fallback(nothing_here)
         .with_state(desk)
 }
@@ -61,15 +75,50 @@ async fn left<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Res
     either(limits::limits(&desk.engine, &query))
 }
 
+async fn served<C: Clock>(State(desk): Asked<C>) -> Response<Body> {
+    json(StatusCode::OK, policies::list(&desk.engine.book()))
+}
+
+async fn policy<C: Clock>(State(desk): Asked<C>, name: Named) -> Response<Body> {
+    either(policies::one(&desk.engine.book(), &named(name)))
+}
+
+async fn put<C: Clock + Debug + Send + Sync + 'static>(
+    State(desk): Asked<C>,
+    name: Named,
+    request: Request<Body>,
+) -> Response<Body> {
+    if !desk.bound.ip().to_canonical().is_loopback() {
+        return policies::forbidden().answer();
+    }
+    let body = match extract::body(request).await {
+        Ok(body) => body,
+        Err(problem) => return problem.answer(),
+    };
+    // A large policy takes a good part of a second, in which others are to be answered.
+    let name = named(name);
+    let put = tokio::task::spawn_blocking(move || policies::put(&desk.engine, &name, &body)).await;
+    put.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the policy could not be read").answer())
+}
+
 async fn healthy() -> Response<Body> {
     json(StatusCode::OK, "{\"status\":\"ok\"}".to_owned())
 }
 
-async fn ready<C>(State(desk): Asked<C>) -> Response<Body> {
-    if desk.is_draining.load(Ordering::Relaxed) {
-        return json(StatusCode::SERVICE_UNAVAILABLE, "{\"status\":\"draining\"}".to_owned());
-    }
-    json(StatusCode::OK, "{\"status\":\"ready\"}".to_owned())
+async fn ready<C: Clock>(State(desk): Asked<C>) -> Response<Body> {
+    let is_draining = desk.engine.is_draining();
+    let status = if is_draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let failures = desk.engine.reloads.failures().into_iter();
+    let failures = failures.map(|(source, failure)| wire::FailedSource {
+        source,
+        policy: failure.policy,
+        message: failure.message,
+    });
+    let health = wire::Health {
+        status: if is_draining { "draining" } else { "ready" }.to_owned(),
+        failures: failures.collect(),
+    };
+    json(status, written(&health))
 }
 
 async fn scrape<C: Clock + Debug + Send + Sync + 'static>(State(desk): Asked<C>) -> Response<Body> {

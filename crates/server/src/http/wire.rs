@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// The policy's name. Only one is served, so it may be left out; another name is a mistake.
+    /// The policy's name. It may be left out where only one is served; another name is a mistake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "whatsapp")]
     pub policy: Option<String>,
@@ -154,4 +154,123 @@ pub struct MistakeDetail {
 pub struct Health {
     /// `ok`, `ready` or `draining`.
     pub status: String,
+    /// The policy files whose last change is not in force; what was before, is. Left out where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailedSource>,
+}
+
+/// A policy file whose last change is not in force.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FailedSource {
+    /// Where it is.
+    pub source: String,
+    /// The policy that stays in force, or what the file is called if none is.
+    pub policy: String,
+    /// The whole diagnostic.
+    pub message: String,
+}
+
+/// The policies in force.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policies {
+    /// Each of them.
+    pub policies: Vec<PolicySummary>,
+}
+
+/// One policy in force.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema, PartialEq)]
+pub struct PolicySummary {
+    /// Its name.
+    pub name: String,
+    /// Its number; it rises with every change.
+    pub version: u64,
+    /// Where it comes from: a path, `vendor:NAME`, or `PUT /v1/policies/NAME`.
+    pub source: String,
+    /// Its dialect.
+    pub dialect: String,
+    /// The hosts it is for; none for all.
+    pub hosts: Vec<String>,
+    /// What the paths it is for begin with; empty for all.
+    pub prefix: String,
+    /// Where its requests go, if not where the server sends all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// How many limits it has.
+    pub limits: usize,
+    /// How many operations it has.
+    pub operations: usize,
+}
+
+/// One policy in force, and what it counts.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct PolicyDetail {
+    /// The policy.
+    #[serde(flatten)]
+    pub summary: PolicySummary,
+    /// What its limits can count by, the built-in attributes first.
+    pub attributes: Vec<String>,
+    /// Its limits, in their order.
+    pub rules: Vec<LimitSummary>,
+    /// What is surely not as it was meant.
+    pub warnings: Vec<ProblemDetail>,
+}
+
+/// One limit of a policy.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSummary {
+    /// Its name.
+    pub name: String,
+    /// `enforce` or `shadow`.
+    pub mode: String,
+    /// What it counts.
+    pub unit: String,
+    /// What it counts by.
+    pub per: Vec<String>,
+}
+
+/// A policy that was put into force.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Installed {
+    /// Its name.
+    pub policy: String,
+    /// Its number.
+    pub version: u64,
+    /// What is surely not as it was meant.
+    pub warnings: Vec<ProblemDetail>,
+}
+
+/// Why a policy was not put into force.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// What is wrong, in one line.
+    pub error: MistakeDetail,
+    /// Everything that is wrong with its text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ProblemDetail>,
+}
+
+/// One thing that is wrong with a policy's text.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProblemDetail {
+    /// Its code; empty for what concerns the dialect.
+    pub code: String,
+    /// `error` or `warning`.
+    pub severity: String,
+    /// The line it begins on, from 1; zero for what concerns the whole.
+    pub line: usize,
+    /// The column it begins at, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What was expected and found there.
+    pub label: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
 }

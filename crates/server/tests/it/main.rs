@@ -2,4 +2,5 @@
 
 mod gateway;
 mod http;
+mod reload;
 mod surfaces;

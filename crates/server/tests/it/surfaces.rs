@@ -202,7 +202,7 @@ fn dialects(answer: &Answer) -> BTreeMap<String, String> {
 #[tokio::test]
 async fn gateway_check_and_simulation_agree_on_every_request() {
     for vendor in &VENDORS {
-        let open = || Arc::new(Api::vendor(vendor.name).expect("it ships"));
+        let open = || Api::vendor(vendor.name).expect("it ships");
         let text = tidegate_server::vendors::named(vendor.name).and_then(|vendor| vendor.policy()).expect("it ships");
         let (api, mut dice) = (open(), Dice(0x7469_6465));
         let routes = routes(&api, text);

@@ -148,7 +148,7 @@ fn facts(gate: &Gate, seen: &Seen) -> Facts {
         let value = HeaderValue::from_bytes(value.trim_matches([' ', '\t']).as_bytes()).unwrap();
         headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
     }
-    let api = &gate.engine.api;
+    let api = &gate.api();
     let route = api.intake.route(&method, seen.target()).expect("what is forwarded has one reading");
     assert_eq!(route.target(), seen.target(), "what is forwarded is canonical");
     let asked = Asked { host: seen.header("x-forwarded-host"), headers: &headers, body: None, peer: None };
@@ -158,7 +158,8 @@ fn facts(gate: &Gate, seen: &Seen) -> Facts {
 
 /// What is left for who asks that.
 fn left(gate: &Gate, facts: &Facts) -> u64 {
-    let policy = &gate.engine.api.policy;
+    let api = gate.api();
+    let policy = &api.policy;
     let demand: Demand<'_> = facts.demand(policy).unwrap().set_purpose(Purpose::Peek).build();
     let decision = gate.engine.limiter.check(&demand);
     decision.rulings().next().expect("a limit on everything").status.remaining

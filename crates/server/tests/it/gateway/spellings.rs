@@ -91,7 +91,8 @@ async fn every_spelling_of_a_path_is_refused_or_forwarded_as_matched() {
     let mut upstream = Recorder::start().await;
     let gate = Gate::open(POLICY, Some(upstream.address)).await;
     let path = "/v2/channels/team/general/messages";
-    let route = |target: &str| gate.engine.api.intake.route(&http::Method::GET, target);
+    let api = gate.api();
+    let route = |target: &str| api.intake.route(&http::Method::GET, target);
     let (mut refused, mut matched, mut other) = (0, 0, 0);
     let mut client = gate.client().await;
     for spelling in spellings(path) {
@@ -113,7 +114,7 @@ async fn every_spelling_of_a_path_is_refused_or_forwarded_as_matched() {
         // Whoever stands behind us matches what we forward as we matched it.
         let again = route(seen.target()).unwrap();
         assert_eq!(again.target(), seen.target(), "{spelling}");
-        let is_messages = gate.engine.api.policy.operation(again.operation()).name() == "messages";
+        let is_messages = api.policy.operation(again.operation()).name() == "messages";
         let charged = (before.0 - after.0, before.1 - after.1);
         assert_eq!(charged, if is_messages { (1, 0) } else { (0, 1) }, "{spelling} as {}", seen.target());
         if is_messages { matched += 1 } else { other += 1 }

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use http::Uri;
 use tidegate_core::{Demand, Purpose};
-use tidegate_dialect::Dialect;
 use tidegate_limiter::{Clock, MemoryOptions, SystemClock};
-use tidegate_policy::{Lowered, Source, lower};
 use tidegate_server::gateway::{self, GatewayError, GatewayOptions};
-use tidegate_server::{Api, Engine, vendors};
+use tidegate_server::{Api, Engine};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -100,7 +98,7 @@ impl Gate {
         upstream: Option<SocketAddr>,
         tweak: impl FnOnce(&mut GatewayOptions),
     ) -> Gate {
-        let engine = Arc::new(Engine::new(Arc::new(api(policy)), MemoryOptions { max_counters: 10_000 }));
+        let engine = Arc::new(Engine::new(api(policy), MemoryOptions { max_counters: 10_000 }));
         Gate::open_engine(engine, upstream, tweak).await
     }
 }
@@ -122,6 +120,11 @@ impl<C: Clock + Debug + Send + Sync + 'static> Gate<C> {
         Gate { address, engine, stop, ended: tokio::spawn(serving) }
     }
 
+    /// The API that is served.
+    pub(crate) fn api(&self) -> Arc<Api> {
+        Arc::clone(self.engine.book().only().expect("one API"))
+    }
+
     /// A client's connection.
     pub(crate) async fn client(&self) -> Client {
         Client::of(TcpStream::connect(self.address).await.unwrap())
@@ -129,13 +132,15 @@ impl<C: Clock + Debug + Send + Sync + 'static> Gate<C> {
 
     /// What is left of the limit called `name`, asked without any attribute.
     pub(crate) fn remaining(&self, name: &str) -> u64 {
-        let policy = &self.engine.api.policy;
+        let api = self.api();
+        let policy = &api.policy;
         self.remaining_of(policy.operation(policy.default_operation()).name(), name)
     }
 
     /// What is left of a limit for one operation.
     pub(crate) fn remaining_of(&self, operation: &str, limit: &str) -> u64 {
-        let policy = &self.engine.api.policy;
+        let api = self.api();
+        let policy = &api.policy;
         let mut builder = Demand::on(policy);
         builder.set_operation(policy.operation_named(operation).unwrap());
         let demand = builder.set_purpose(Purpose::Peek).build();
@@ -155,15 +160,9 @@ impl<C: Clock + Debug + Send + Sync + 'static> Gate<C> {
     }
 }
 
-fn api(policy: &str) -> Api {
-    let source = Source { name: "policy.toml", text: policy };
-    let Lowered { policy, intake, dialect, warnings } = match lower(&source, 1) {
-        Ok(lowered) => lowered,
-        Err(problems) => panic!("{problems}"),
-    };
-    let text = vendors::named(&dialect).and_then(|vendor| vendor.dialect()).expect("a dialect that ships");
-    let dialect = Dialect::parse(&dialect, text).expect("a shipped dialect is right");
-    Api { policy, intake, dialect, warnings, dialect_warnings: Vec::new() }
+/// The API of a policy's text.
+pub(crate) fn api(policy: &str) -> Api {
+    Api::text("policy.toml", policy).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A client that sends bytes as they are.

@@ -42,16 +42,30 @@ fn every_route_is_in_it_and_answers() {
     let desk = Desk::open();
     let document = document(&desk);
     let described = names(&document["paths"]);
-    let expected = ["/healthz", "/metrics", "/openapi.json", "/readyz", "/v1/check", "/v1/limits"];
+    let expected = [
+        "/healthz",
+        "/metrics",
+        "/openapi.json",
+        "/readyz",
+        "/v1/check",
+        "/v1/limits",
+        "/v1/policies",
+        "/v1/policies/{name}",
+    ];
     assert_eq!(described, expected.map(str::to_owned).into());
     for path in &described {
         let methods = names(&document["paths"][path]);
+        let asked = path.replace("{name}", "desk");
         let reply = if methods.contains("post") {
-            desk.client().post(path, r#"{"attributes":{}}"#)
+            desk.client().post(&asked, r#"{"attributes":{}}"#)
         } else {
-            desk.client().get(path)
+            desk.client().get(&asked)
         };
         assert_eq!(reply.status, 200, "{path}");
+        for method in &methods {
+            let answers = &document["paths"][path][method]["responses"];
+            assert!(answers["421"].is_object(), "{method} {path} may be asked by another host");
+        }
         assert!(
             document["paths"][path]
                 .pointer(if methods.contains("post") { "/post/responses/200" } else { "/get/responses/200" })
@@ -85,7 +99,19 @@ fn every_member_is_in_it() {
     assert_eq!(members(&document, schema(&document, "Mistake")), names(&mistake));
     assert_eq!(members(&document, schema(&document, "MistakeDetail")), names(&mistake["error"]));
     let health: Value = serde_json::from_str(&client.get("/healthz").body).expect("JSON");
-    assert_eq!(members(&document, schema(&document, "Health")), names(&health));
+    let mut described = members(&document, schema(&document, "Health"));
+    assert!(described.remove("failures"), "only where a file is wrong");
+    assert_eq!(described, names(&health));
+    let policies: Value = serde_json::from_str(&client.get("/v1/policies").body).expect("JSON");
+    assert_eq!(members(&document, schema(&document, "Policies")), names(&policies));
+    let mut described = members(&document, schema(&document, "PolicySummary"));
+    assert!(described.remove("upstream"), "only where the policy has one");
+    assert_eq!(described, names(&policies["policies"][0]));
+    let policy: Value = serde_json::from_str(&client.get("/v1/policies/desk").body).expect("JSON");
+    let mut described = members(&document, schema(&document, "PolicyDetail"));
+    described.remove("upstream");
+    assert_eq!(described, names(&policy));
+    assert_eq!(members(&document, schema(&document, "LimitSummary")), names(&policy["rules"][0]));
 }
 
 /// Every member of a question that is described is taken, and one that is not is a mistake.

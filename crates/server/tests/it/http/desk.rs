@@ -33,7 +33,7 @@ impl Desk {
     /// The port of any API, in virtual time.
     pub(super) fn on(api: Api, options: MemoryOptions) -> Desk {
         let clock = Arc::new(ManualClock::at(START));
-        let engine = Engine::with_clock(Arc::new(api), options, Arc::clone(&clock));
+        let engine = Engine::with_clock(api, options, Arc::clone(&clock));
         Desk::serving(engine, clock)
     }
 
@@ -127,8 +127,17 @@ impl Client {
         self.post_bytes(target, body.as_bytes())
     }
 
+    pub(super) fn put(&mut self, target: &str, body: &str) -> Reply {
+        self.send("PUT", target, body.as_bytes())
+    }
+
     pub(super) fn post_bytes(&mut self, target: &str, body: &[u8]) -> Reply {
-        let head = format!("POST {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.host, body.len());
+        self.send("POST", target, body)
+    }
+
+    fn send(&mut self, method: &str, target: &str, body: &[u8]) -> Reply {
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.host, body.len());
         let request = [head.as_bytes(), body].concat();
         self.exchange(&request)
     }

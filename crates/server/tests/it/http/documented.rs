@@ -40,6 +40,8 @@ fn the_pages_transcripts_are_true() {
         let (method, target) = exchange.request[0].split_once(' ').expect("a method and a target");
         let reply = match method {
             "POST" => desk.client().post(target, &exchange.request[1]),
+            // A policy of several lines is one line on the page.
+            "PUT" => desk.client().put(target, &exchange.request[1].replace("\\n", "\n")),
             _ => desk.client().get(target),
         };
         assert_eq!(

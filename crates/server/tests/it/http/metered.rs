@@ -32,9 +32,9 @@ fn decisions_are_counted_exactly() {
     for (name, value) in [
         (r#"tidegate_decisions_total{verdict="admitted"}"#, "1"),
         (r#"tidegate_decisions_total{verdict="refused"}"#, "3"),
-        (r#"tidegate_limit_refusals_total{limit="spacing",mode="enforce"}"#, "3"),
-        (r#"tidegate_limit_refusals_total{limit="app-minute",mode="enforce"}"#, "0"),
-        (r#"tidegate_limit_refusals_total{limit="tight",mode="shadow"}"#, "0"),
+        (r#"tidegate_limit_refusals_total{policy="desk",limit="spacing",mode="enforce"}"#, "3"),
+        (r#"tidegate_limit_refusals_total{policy="desk",limit="app-minute",mode="enforce"}"#, "0"),
+        (r#"tidegate_limit_refusals_total{policy="desk",limit="tight",mode="shadow"}"#, "0"),
         ("tidegate_peeks_total", "1"),
         ("tidegate_store_full_total", "0"),
         ("tidegate_store_counters_max", "1000000"),
@@ -57,7 +57,7 @@ fn a_shadow_limit_is_counted_though_it_refuses_nobody() {
         assert!(desk.ruling(&json!({"attributes": {"app": "a1"}})).allowed);
     }
     let samples = scrape(&mut desk.client());
-    assert_eq!(samples[r#"tidegate_limit_refusals_total{limit="tight",mode="shadow"}"#], "3");
+    assert_eq!(samples[r#"tidegate_limit_refusals_total{policy="desk",limit="tight",mode="shadow"}"#], "3");
     assert_eq!(samples[r#"tidegate_decisions_total{verdict="refused"}"#], "0");
 }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Fuzzes every target, or those named: `fuzz/run.sh SECONDS [TARGET ...]`, by default ten seconds each, as CI does.
+# Fuzzes every target, or those named: `fuzz/run.sh SECONDS [TARGET ...]`, by default ten seconds each.
+# CI replays the corpora instead, by `cargo test`.
 # With a number of executions instead, `fuzz/run.sh 10000000x`, each target runs until it has had so many.
 #
 # Needs `cargo install cargo-fuzz` and a C++ compiler, and no nightly: there is no unsafe code of ours for a sanitizer to

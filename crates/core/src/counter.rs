@@ -217,6 +217,7 @@ impl Rule {
     /// What a counter in `state` says at `now` to a cost of `need` units. Changes nothing.
     ///
     /// `state` has at least [`Rule::state_words`] words; words beyond are ignored. A `need` of zero always fits.
+    #[inline]
     pub fn peek(&self, state: &[u64], need: u64, now: Timestamp) -> Status {
         match self.algorithm {
             Algorithm::FixedWindow => fixed_window::peek(self, state, need, now),
@@ -230,14 +231,27 @@ impl Rule {
     ///
     /// The caller has peeked and found that it fits; this charges whatever it is told to, also beyond the limit, as the
     /// settling of a cost that was known only afterwards must.
+    #[inline]
     pub fn charge(&self, state: &mut [u64], take: u64, now: Timestamp) -> Status {
         match self.algorithm {
+            Algorithm::TokenBucket => return token_bucket::charge(self, state, take, now),
             Algorithm::FixedWindow => fixed_window::charge(self, state, take, now),
             Algorithm::SlidingWindow { cells } => sliding_window::charge(self, cells, state, take, now),
-            Algorithm::TokenBucket => token_bucket::charge(self, state, take, now),
             Algorithm::Concurrency => concurrency::charge(state, take),
         }
         Status { retry_after: Wait::None, ..self.peek(state, 0, now) }
+    }
+
+    /// The instant that a demand at `at` counted as where the counter said `status`: `at`, or the beginning of a window or
+    /// cell that somebody had opened whose clock reading was a little later. A charge is to be adjusted as of then.
+    pub fn counted_as(&self, status: Status, at: Timestamp) -> Timestamp {
+        let end = at.plus(status.reset_after);
+        match self.algorithm {
+            _ if status.reset_after.is_zero() => at,
+            Algorithm::FixedWindow => at.max(fixed_window::start_of_window(self, end)),
+            Algorithm::SlidingWindow { cells } => at.max(sliding_window::start_of_newest(self, cells, end)),
+            Algorithm::TokenBucket | Algorithm::Concurrency => at,
+        }
     }
 
     /// Replaces a charge of `taken` units made at `taken_at` by the `actual` units, known at `now`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_core::{Algorithm, Charge, Cost, Decision, Purpose, Rule, Timestamp, UnitId};
+use tidegate_core::{Algorithm, Charge, Cost, Decision, Purpose, Rule, Ruling, Timestamp, UnitId};
 
 use crate::store::{Memory, memory::Fingerprint};
 use crate::sync::{AtomicU64, Ordering};
@@ -17,7 +17,6 @@ use crate::sync::{AtomicU64, Ordering};
 #[must_use = "what it holds is held until it is settled or released"]
 pub struct Receipt {
     entries: Vec<Entry>,
-    at: Timestamp,
     /// Where it is counted if it is dropped while something is held.
     leaked: Option<Arc<AtomicU64>>,
 }
@@ -29,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) rule: Rule,
     pub(crate) unit: UnitId,
     pub(crate) taken: u64,
+    /// The instant that the charge counted as: not when the demand read the clock, if its window had not begun then.
+    pub(crate) taken_at: Timestamp,
 }
 
 impl Entry {
@@ -53,12 +54,12 @@ impl Receipt {
         if decision.is_admitted() && decision.demand().purpose() != Purpose::Peek {
             for ruling in decision.rulings() {
                 if ruling.status.fits() && is_kept(&ruling.charge) {
-                    entries.push(entry(&ruling.charge, store));
+                    entries.push(entry(&ruling, decision.at(), store));
                 }
             }
         }
         let leaked = entries.iter().any(Entry::is_held).then(|| store.leaks());
-        Receipt { entries, at: decision.at(), leaked }
+        Receipt { entries, leaked }
     }
 
     /// Whether something is held until it is released.
@@ -76,8 +77,8 @@ impl Receipt {
         for entry in std::mem::take(&mut self.entries) {
             let named = actual.iter().find(|(unit, _)| *unit == entry.unit);
             match (named, entry.is_held()) {
-                (_, true) => store.adjust(&entry, 0, self.at, now),
-                (Some((_, amount)), false) => store.adjust(&entry, *amount, self.at, now),
+                (_, true) => store.adjust(&entry, 0, now),
+                (Some((_, amount)), false) => store.adjust(&entry, *amount, now),
                 (None, false) => {}
             }
         }
@@ -86,7 +87,7 @@ impl Receipt {
     pub(crate) fn release(mut self, store: &Memory, now: Timestamp) {
         self.leaked = None;
         for entry in std::mem::take(&mut self.entries).iter().filter(|entry| entry.is_held()) {
-            store.adjust(entry, 0, self.at, now);
+            store.adjust(entry, 0, now);
         }
     }
 
@@ -94,7 +95,7 @@ impl Receipt {
     pub(crate) fn give_back(mut self, store: &Memory, now: Timestamp) {
         self.leaked = None;
         for entry in std::mem::take(&mut self.entries) {
-            store.adjust(&entry, 0, self.at, now);
+            store.adjust(&entry, 0, now);
         }
     }
 }
@@ -116,11 +117,13 @@ fn is_open(charge: &Charge<'_>, decision: &Decision<'_>) -> bool {
     limit.cost() == Cost::Settled || decision.demand().cost(limit.unit()).is_some()
 }
 
-fn entry(charge: &Charge<'_>, store: &Memory) -> Entry {
+fn entry(ruling: &Ruling<'_>, at: Timestamp, store: &Memory) -> Entry {
+    let charge = &ruling.charge;
     Entry {
         counter: store.fingerprint(charge),
         rule: *charge.rule(),
         unit: charge.limit().unit(),
         taken: charge.take(),
+        taken_at: charge.rule().counted_as(ruling.status, at),
     }
 }

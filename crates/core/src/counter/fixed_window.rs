@@ -67,6 +67,11 @@ pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, ta
     Window { used, ..window }.write(state);
 }
 
+/// The beginning of the window that ends then.
+pub(super) fn start_of_window(rule: &Rule, end: Timestamp) -> Timestamp {
+    Window { end: end.as_micros(), used: 0 }.start(rule)
+}
+
 impl Window {
     fn at(rule: &Rule, state: &[u64], now: Timestamp) -> Window {
         Window::open(rule, state, now).unwrap_or_else(|| Window::fresh(rule, now))

@@ -87,6 +87,12 @@ pub(super) fn adjust(
     grid.retreat(state);
 }
 
+/// The beginning of the newest used cell of a state that is fresh from `end` on: where that cell is past.
+pub(super) fn start_of_newest(rule: &Rule, cells: u16, end: Timestamp) -> Timestamp {
+    let grid = Grid::of(rule, cells);
+    Timestamp::from_micros(grid.start_of(grid.cell_at(end.as_micros()).saturating_sub(grid.cells + 1)))
+}
+
 impl Grid {
     fn of(rule: &Rule, cells: u16) -> Grid {
         Grid { window: rule.quota.window.as_micros(), cells: u64::from(cells) }

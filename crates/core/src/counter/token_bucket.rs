@@ -141,42 +141,26 @@ pub(super) fn peek(rule: &Rule, state: &[u64], need: u64, now: Timestamp) -> Sta
         let retry_after = if need == 0 { Wait::None } else { Wait::Never };
         return Status { remaining: 0, reset_after: Span::ZERO, retry_after };
     }
-    let level = Level::at(rule, state, now);
-    let capacity = interval.ticks_of(rule.limit());
-    let room = capacity.saturating_sub(level.lead);
-    let has_room_for_one = room >= u128::from(interval.numerator);
-    let remaining = if has_room_for_one { quotient(room, interval.numerator) } else { 0 };
-    let cost = interval.ticks_of(need);
-    let retry_after = match need {
-        0 => Wait::None,
-        need if need > rule.limit() => Wait::Never,
-        _ if cost <= room => Wait::None,
-        _ => {
-            let late = level.now - now.as_micros();
-            let missing = interval.micros_in(level.lead + cost - capacity).saturating_add(late);
-            Wait::For(Span::from_micros(missing.min(level.ends - now.as_micros())))
-        }
-    };
-    let reset_after = match level.lead {
-        0 => Span::ZERO,
-        lead => Timestamp::from_micros(level.now.saturating_add(interval.micros_in(lead)).min(level.ends)).since(now),
-    };
-    Status { remaining, reset_after, retry_after }
+    Level::at(rule, state, now).status(rule, need, now)
 }
 
-pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) {
+/// Says how the bucket stands after the charge, with no wait.
+pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) -> Status {
     if take == 0 || rule.interval.numerator == 0 {
-        return;
+        return peek(rule, state, 0, now);
     }
     let level = Level::at(rule, state, now);
-    Level { lead: level.lead + rule.interval.ticks_of(take), ..level }.write(rule, state);
+    let charged = Level { lead: level.lead + rule.interval.ticks_of(take), ..level }.write(rule, state);
+    // One that counted as later than it came may not be read so again, where another rule's state was taken over.
+    if charged.now == now.as_micros() { charged.status(rule, 0, now) } else { peek(rule, state, 0, now) }
 }
 
 /// A debt is charged as of `now`. What is given back is what of the charge cannot have come back by itself since
 /// `taken_at`: never so much that it would pay for the charges of others.
 pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, taken_at: Timestamp, now: Timestamp) {
     if actual >= taken {
-        return charge(rule, state, actual - taken, now);
+        charge(rule, state, actual - taken, now);
+        return;
     }
     let level = Level::at(rule, state, now);
     let back = rule.interval.ticks_in(level.now.saturating_sub(taken_at.as_micros()));
@@ -240,17 +224,45 @@ impl Level {
         Level { now: counts_as, lead, ends }
     }
 
-    fn write(self, rule: &Rule, state: &mut [u64]) {
+    /// What a demand at `now` is told of this level; the rule lets units come back.
+    #[inline]
+    fn status(self, rule: &Rule, need: u64, now: Timestamp) -> Status {
+        let interval = rule.interval;
+        let capacity = interval.ticks_of(rule.limit());
+        let room = capacity.saturating_sub(self.lead);
+        let has_room_for_one = room >= u128::from(interval.numerator);
+        let remaining = if has_room_for_one { quotient(room, interval.numerator) } else { 0 };
+        let cost = interval.ticks_of(need);
+        let retry_after = match need {
+            0 => Wait::None,
+            need if need > rule.limit() => Wait::Never,
+            _ if cost <= room => Wait::None,
+            _ => {
+                let late = self.now - now.as_micros();
+                let missing = interval.micros_in(self.lead + cost - capacity).saturating_add(late);
+                Wait::For(Span::from_micros(missing.min(self.ends - now.as_micros())))
+            }
+        };
+        let reset_after = match self.lead {
+            0 => Span::ZERO,
+            lead => Timestamp::from_micros(self.now.saturating_add(interval.micros_in(lead)).min(self.ends)).since(now),
+        };
+        Status { remaining, reset_after, retry_after }
+    }
+
+    /// Writes it, and says what the state then is: no debt is more than one fill.
+    fn write(self, rule: &Rule, state: &mut [u64]) -> Level {
         let interval = rule.interval;
         let lead = self.lead.min(2 * interval.ticks_of(rule.limit()));
         if lead == 0 {
             state[..2].fill(0);
-            return;
+            return Level { lead, ends: self.now, ..self };
         }
         let micros = interval.micros_in(lead);
         let excess = u64::try_from(interval.ticks_in(micros) - lead).unwrap_or(0);
         state[0] = self.now.saturating_add(micros);
         state[1] = self.now << interval.shift() | excess << MARK_BITS | interval.mark;
+        Level { lead, ends: state[0], ..self }
     }
 }
 

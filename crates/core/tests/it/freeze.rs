@@ -257,7 +257,8 @@ fn many_operations_and_records_freeze_quickly() {
         cases: plans(),
         default: Some(Box::new(minute(1_000))),
     };
-    let mut limits = vec![limit("by-plan", by("plan")), limit("by-class", by("class")), limit("part", derived("by-plan"))];
+    let mut limits =
+        vec![limit("by-plan", by("plan")), limit("by-class", by("class")), limit("part", derived("by-plan"))];
     limits.extend((0..997).map(|number| {
         let mut limit = limit(&format!("l{number}"), by("plan"));
         limit.on = Some((0..100).map(|operation| format!("op-{}", (number * 10 + operation) % 10_000)).collect());
@@ -270,7 +271,8 @@ fn many_operations_and_records_freeze_quickly() {
         ..OperationDraft::default()
     }));
     let own = |number: u64| BTreeMap::from([("by-plan".to_owned(), minute(number % 500))]);
-    let records = (0..10_000).map(|number| (number.to_string(), RecordDraft { limits: own(number), ..RecordDraft::default() }));
+    let records =
+        (0..10_000).map(|number| (number.to_string(), RecordDraft { limits: own(number), ..RecordDraft::default() }));
     draft.records.insert("app".to_owned(), records.collect());
 
     let policy = Policy::freeze(&draft).unwrap();

@@ -21,6 +21,7 @@ mod quick;
 mod table;
 mod transaction;
 
+use std::array;
 use std::sync::{Arc, OnceLock};
 
 use tidegate_core::{Charge, Charges, Statuses, Timestamp, bounds};
@@ -85,36 +86,52 @@ impl Memory {
         // The number of charges is made a constant, so that a demand on one limit does not pay for sixteen.
         match charges.len() {
             0 => {}
-            1 => self.charge_up_to::<1>(charges, statuses, now),
-            2 => self.charge_up_to::<2>(charges, statuses, now),
-            3 => self.charge_up_to::<3>(charges, statuses, now),
-            4 => self.charge_up_to::<4>(charges, statuses, now),
-            _ => self.charge_up_to::<{ bounds::MAX_CHARGES }>(charges, statuses, now),
+            1 => self.seek_and_decide::<1>(charges, statuses, now),
+            2 => self.seek_and_decide::<2>(charges, statuses, now),
+            3 => self.seek_and_decide::<3>(charges, statuses, now),
+            4 => self.seek_and_decide::<4>(charges, statuses, now),
+            more => {
+                let mut sought = [Sought::NOTHING; bounds::MAX_CHARGES];
+                for (sought, charge) in sought.iter_mut().zip(charges.iter()) {
+                    *sought = Sought::of(self, &charge);
+                }
+                self.ask_for(&sought[..more]);
+                transaction::decide::<{ bounds::MAX_CHARGES }>(self, charges, &sought[..more], statuses, now);
+            }
         }
     }
 
     #[inline]
-    fn charge_up_to<const N: usize>(&self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
-        let mut sought = [Sought::NOTHING; N];
-        let sought = &mut sought[..charges.len()];
-        for (sought, charge) in sought.iter_mut().zip(charges.iter()) {
-            *sought = Sought::of(self, &charge);
-        }
+    fn seek_and_decide<const N: usize>(&self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
+        let sought = array::from_fn(|index| Sought::of(self, &charges.charge(index)));
         if N > 1 {
-            self.ask_for(sought);
+            self.ask_for(&sought);
         }
-        self.decide::<N>(charges, sought, statuses, now);
-    }
-
-    /// Several demands' counters, still to be sought; see [`Ahead`].
-    pub(crate) fn ahead(&self) -> Ahead<'_> {
-        Ahead { memory: self, sought: [Sought::NOTHING; AHEAD], count: 0, decided: 0, demands: 0 }
+        self.decide::<N>(charges, &sought, statuses, now);
     }
 
     #[inline]
-    fn decide<const N: usize>(&self, charges: Charges<'_>, sought: &[Sought], statuses: &mut Statuses, now: Timestamp) {
-        if !quick::decide::<N>(&self.small, charges, sought, statuses, now) {
+    fn decide<const N: usize>(
+        &self,
+        charges: Charges<'_>,
+        sought: &[Sought; N],
+        statuses: &mut Statuses,
+        now: Timestamp,
+    ) {
+        if !quick::decide(&self.small, charges, sought, statuses, now) {
             transaction::decide::<N>(self, charges, sought, statuses, now);
+        }
+    }
+
+    /// Decides a demand whose counters were sought before.
+    fn decide_sought(&self, charges: Charges<'_>, sought: &[Sought], statuses: &mut Statuses, now: Timestamp) {
+        match sought {
+            [] => {}
+            [one] => self.decide(charges, &[*one], statuses, now),
+            [one, two] => self.decide(charges, &[*one, *two], statuses, now),
+            [one, two, three] => self.decide(charges, &[*one, *two, *three], statuses, now),
+            [one, two, three, four] => self.decide(charges, &[*one, *two, *three, *four], statuses, now),
+            more => transaction::decide::<{ bounds::MAX_CHARGES }>(self, charges, more, statuses, now),
         }
     }
 
@@ -124,6 +141,11 @@ impl Memory {
         for sought in sought {
             self.table(sought.class).bucket(sought.buckets[0]).ask_for();
         }
+    }
+
+    /// Several demands' counters, still to be sought; see [`Ahead`].
+    pub(crate) fn ahead(&self) -> Ahead<'_> {
+        Ahead { memory: self, sought: [Sought::NOTHING; AHEAD], count: 0, decided: 0, demands: 0 }
     }
 
     /// How many counters it holds. Those that went idle leave little by little and are counted until they have.
@@ -161,10 +183,10 @@ impl Memory {
         self.fingerprinter.fingerprint(charge)
     }
 
-    /// Replaces what was charged at `taken_at` by the `actual` amount.
-    pub(crate) fn adjust(&self, entry: &Entry, actual: u64, taken_at: Timestamp, now: Timestamp) {
+    /// Replaces what was charged by the `actual` amount.
+    pub(crate) fn adjust(&self, entry: &Entry, actual: u64, now: Timestamp) {
         let table = self.table(Class::of(&entry.rule));
-        if transaction::adjust(table, entry, actual, taken_at, now).is_err() {
+        if transaction::adjust(table, entry, actual, now).is_err() {
             self.unsettled.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -226,14 +248,6 @@ impl Ahead<'_> {
     pub(crate) fn charge(&mut self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
         let sought = &self.sought[self.decided..self.decided + charges.len()];
         self.decided += charges.len();
-        let memory = self.memory;
-        match charges.len() {
-            0 => {}
-            1 => memory.decide::<1>(charges, sought, statuses, now),
-            2 => memory.decide::<2>(charges, sought, statuses, now),
-            3 => memory.decide::<3>(charges, sought, statuses, now),
-            4 => memory.decide::<4>(charges, sought, statuses, now),
-            _ => memory.decide::<{ bounds::MAX_CHARGES }>(charges, sought, statuses, now),
-        }
+        self.memory.decide_sought(charges, sought, statuses, now);
     }
 }

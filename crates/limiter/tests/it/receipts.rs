@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tidegate_core::{Algorithm, Cost, LimitDraft, Policy, Purpose, UnitId};
+use tidegate_core::{Algorithm, Cost, LimitDraft, Policy, Purpose, Span, UnitId};
 use tidegate_limiter::{Limiter, ManualClock};
 
-use crate::support::{by, demand, limit, limiter, policy};
+use crate::support::{START, by, demand, limit, limiter, policy};
 
 /// 1,000 tokens a minute, known afterwards, and a request limit beside it.
 fn chat() -> (Policy, UnitId) {
@@ -63,6 +63,33 @@ fn a_late_settlement_changes_no_later_window() {
     assert_eq!(left(&limiter, &policy, "tokens"), 1_000);
     limiter.settle(limiter.receipt(&limiter.check(&demand)), &[(tokens, 100)]);
     assert_eq!(left(&limiter, &policy, "tokens"), 900);
+}
+
+/// C4: a demand that read the clock just before a window, and was counted in it because others were there already, is
+/// settled in that window.
+#[test]
+fn what_counted_in_the_next_window_is_settled_there() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow { cells: 10 }] {
+        let limiter = limiter(100);
+        let policy = policy(vec![by(algorithm, limit("l", 100, 60))]);
+        let key = policy.attribute("key").expect("an attribute");
+        let demand = |cost| {
+            let mut builder = tidegate_core::Demand::on(&policy);
+            builder.set(key, "k").expect("short").set_cost(UnitId::REQUESTS, cost).expect("small").build()
+        };
+        limiter.clock().set(START.plus(Span::from_secs(60)));
+        assert!(limiter.check(&demand(1)).is_admitted());
+        limiter.clock().set(START.plus(Span::from_micros(59_999_999)));
+        let receipts = [10, 20].map(|cost| {
+            let demand = demand(cost);
+            limiter.receipt(&limiter.check(&demand))
+        });
+        limiter.clock().set(START.plus(Span::from_secs(61)));
+        for (receipt, actual) in receipts.into_iter().zip([4, 25]) {
+            limiter.settle(receipt, &[(UnitId::REQUESTS, actual)]);
+        }
+        assert_eq!(left(&limiter, &policy, "l"), 100 - 1 - 4 - 25, "{algorithm:?}");
+    }
 }
 
 /// A cost that the demand named may be replaced by the truth; never more comes back than was taken (I7).

@@ -1,4 +1,4 @@
-//! The common case: a demand on a few counters of the smallest class, all of which exist.
+//! The common case: a demand on one to four counters of the smallest class, all of which exist.
 //!
 //! They are read without a lock, at one instant. If that refuses, or there is nothing to charge, that is the answer. If
 //! it admits, what the counters will say is computed before anything is locked; then each bucket is locked if it still
@@ -7,7 +7,9 @@
 //! All else (counters that do not exist, other classes, more charges, somebody else in a bucket all the time) is left to
 //! `transaction.rs`, which decides the same.
 
-use tidegate_core::{Basis, Charges, Statuses, Timestamp, Verdict};
+use std::array;
+
+use tidegate_core::{Basis, Charge, Charges, Mode, Statuses, Timestamp};
 
 use super::bucket::{Bucket, Class, Version};
 use super::table::Table;
@@ -24,24 +26,35 @@ struct Found<'m> {
     version: Version,
     slot: usize,
     state: [u64; 2],
-    is_charged: bool,
-    begins_anew: bool,
+    becomes: Becomes,
 }
 
-/// Decides a demand of 1 to `N` charges and says in `statuses` what came of it, unless this is not the common case.
+/// What comes of a counter if the demand is admitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Becomes {
+    /// As it was: nothing is taken, or a shadow limit does not fit.
+    Same,
+    /// Charged.
+    Charged,
+    /// Charged after it was idle.
+    Anew,
+}
+
+/// Decides a demand of `N` charges and says in `statuses` what came of it, unless this is not the common case.
 #[inline]
 pub(super) fn decide<const N: usize>(
     table: &Table,
     charges: Charges<'_>,
-    sought: &[Sought],
+    sought: &[Sought; N],
     statuses: &mut Statuses,
     now: Timestamp,
 ) -> bool {
     if sought.iter().any(|sought| sought.class != Class::Small) {
         return false;
     }
+    let charges: [Charge<'_>; N] = array::from_fn(|index| charges.charge(index));
     for _ in 0..TRIES {
-        match attempt::<N>(table, charges, sought, statuses, now) {
+        match attempt(table, &charges, sought, statuses, now) {
             Attempt::Decided => return true,
             Attempt::Uncommon => return false,
             Attempt::Disturbed => {}
@@ -62,61 +75,57 @@ enum Attempt {
 #[inline]
 fn attempt<const N: usize>(
     table: &Table,
-    charges: Charges<'_>,
-    sought: &[Sought],
+    charges: &[Charge<'_>; N],
+    sought: &[Sought; N],
     statuses: &mut Statuses,
     now: Timestamp,
 ) -> Attempt {
-    let mut found: [Found<'_>; N] = [Found::nothing(table); N];
-    for ((found, sought), (charge, index)) in found.iter_mut().zip(sought).zip(charges.iter().zip(0..)) {
-        let Some(counter) = Found::look(table, sought) else { return Attempt::Uncommon };
-        if !counter.bucket.is_still(counter.version) {
-            return Attempt::Disturbed;
-        }
-        statuses.set(index, charge.rule().peek(&counter.state, charge.need(), now), Basis::Counter);
-        *found = counter;
+    let looked: [Option<Found<'_>>; N] = array::from_fn(|index| Found::look(table, &sought[index]));
+    if looked.iter().any(Option::is_none) {
+        return Attempt::Uncommon;
     }
-    let found = &mut found[..sought.len()];
-    if N > 1 && !found.iter().all(|found| found.bucket.is_still(found.version)) {
+    let mut found = looked.map(|found| found.unwrap_or_else(|| Found::nowhere(table)));
+    if !found.iter().all(|found| found.bucket.is_still(found.version)) {
         return Attempt::Disturbed;
     }
-    if statuses.verdict(charges) == Verdict::Refused {
+    let (mut refuses, mut charges_any) = (false, false);
+    for (index, (found, charge)) in found.iter_mut().zip(charges).enumerate() {
+        let status = charge.rule().peek(&found.state, charge.need(), now);
+        statuses.set(index, status, Basis::Counter);
+        if !status.fits() {
+            refuses |= charge.limit().mode() == Mode::Enforce;
+        } else if charge.take() > 0 {
+            found.becomes = if found.state[0] <= now.as_micros() { Becomes::Anew } else { Becomes::Charged };
+            charges_any = true;
+        }
+    }
+    if refuses || !charges_any {
         return Attempt::Decided;
     }
-    // Whether an admitted demand charges this: enforced limits all fit then, shadow limits need not.
-    let mut is_any_charged = false;
-    for (found, (charge, index)) in found.iter_mut().zip(charges.iter().zip(0..)) {
-        found.is_charged = charge.take() > 0 && statuses.status(index).fits();
-        is_any_charged |= found.is_charged;
-    }
-    if !is_any_charged {
-        return Attempt::Decided;
-    }
-    for (found, (charge, index)) in found.iter_mut().zip(charges.iter().zip(0..)) {
-        if found.is_charged {
-            found.begins_anew = found.state[0] <= now.as_micros();
+    for (index, (found, charge)) in found.iter_mut().zip(charges).enumerate() {
+        if found.becomes != Becomes::Same {
             statuses.set(index, charge.rule().charge(&mut found.state, charge.take(), now), Basis::Counter);
         }
     }
-    if !write::<N>(found) {
+    if !write(&found) {
         return Attempt::Disturbed;
     }
-    for (found, sought) in found.iter().zip(sought).filter(|(found, _)| found.begins_anew) {
-        debug_assert!(found.is_charged);
-        table.sweep_for_renewed(sought.tag, now);
+    for (found, sought) in found.iter().zip(sought) {
+        if found.becomes == Becomes::Anew {
+            table.sweep_for_renewed(sought.tag, now);
+        }
     }
     Attempt::Decided
 }
 
 /// Writes what was computed, if every bucket is as it was read; else nothing.
 #[inline]
-fn write<const N: usize>(found: &[Found<'_>]) -> bool {
+fn write<const N: usize>(found: &[Found<'_>; N]) -> bool {
+    // In the order of the buckets, each once: its version is the same whoever read it.
     let mut order: [usize; N] = [0; N];
     let mut locks = 0;
     for (place, counter) in found.iter().enumerate() {
-        // In the order of the buckets, each once: its version is the same whoever read it.
-        let same = |at: &usize| found[*at].index == counter.index;
-        if N > 1 && order[..locks].iter().any(same) {
+        if order[..locks].iter().any(|known| found[*known].index == counter.index) {
             continue;
         }
         let mut at = locks;
@@ -134,7 +143,7 @@ fn write<const N: usize>(found: &[Found<'_>]) -> bool {
             return false;
         }
     }
-    for counter in found.iter().filter(|counter| counter.is_charged) {
+    for counter in found.iter().filter(|counter| counter.becomes != Becomes::Same) {
         counter.bucket.set_state(counter.slot, counter.state);
     }
     order[..locks].iter().for_each(|place| found[*place].bucket.unlock_changed(found[*place].version));
@@ -142,21 +151,24 @@ fn write<const N: usize>(found: &[Found<'_>]) -> bool {
 }
 
 impl<'m> Found<'m> {
-    #[inline]
-    fn nothing(table: &'m Table) -> Found<'m> {
-        let (bucket, version) = (table.small_bucket(0), Version::default());
-        Found { bucket, index: 0, version, slot: 0, state: [0; 2], is_charged: false, begins_anew: false }
-    }
-
     /// The counter in the first of its buckets that has it, as far as one look tells.
     #[inline]
     fn look(table: &'m Table, sought: &Sought) -> Option<Found<'m>> {
-        sought.buckets.into_iter().find_map(|index| {
-            let bucket = table.small_bucket(index);
-            let version = bucket.version();
-            let slot = bucket.find(sought.tag)?;
-            let state = bucket.state(slot);
-            Some(Found { bucket, index, version, slot, state, is_charged: false, begins_anew: false })
-        })
+        Found::look_in(table, sought.buckets[0], sought.tag)
+            .or_else(|| Found::look_in(table, sought.buckets[1], sought.tag))
+    }
+
+    #[inline]
+    fn look_in(table: &'m Table, index: usize, tag: u64) -> Option<Found<'m>> {
+        let bucket = table.small_bucket(index);
+        let version = bucket.version();
+        let slot = bucket.find(tag)?;
+        Some(Found { bucket, index, version, slot, state: bucket.state(slot), becomes: Becomes::Same })
+    }
+
+    /// What stands for a counter where none is looked at any more.
+    fn nowhere(table: &'m Table) -> Found<'m> {
+        let (bucket, version) = (table.small_bucket(0), Version::default());
+        Found { bucket, index: 0, version, slot: 0, state: [0; 2], becomes: Becomes::Same }
     }
 }

@@ -258,20 +258,14 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoRoom;
 
-/// Replaces what was charged to one counter at `taken_at` by the `actual` amount. Creates the counter if need be.
-pub(super) fn adjust(
-    table: &Table,
-    entry: &Entry,
-    actual: u64,
-    taken_at: Timestamp,
-    now: Timestamp,
-) -> Result<(), NoRoom> {
+/// Replaces what was charged to one counter by the `actual` amount. Creates the counter if need be.
+pub(super) fn adjust(table: &Table, entry: &Entry, actual: u64, now: Timestamp) -> Result<(), NoRoom> {
     let mut place = Place::of(table, entry.counter.tag, table.buckets_of(entry.counter));
     for _ in 0..=ROOM_TRIES {
         let done = match table.class() {
-            Class::Small => place.adjust::<2>(entry, actual, taken_at, now),
-            Class::Medium => place.adjust::<16>(entry, actual, taken_at, now),
-            Class::Large => place.adjust::<LARGEST_STATE>(entry, actual, taken_at, now),
+            Class::Small => place.adjust::<2>(entry, actual, now),
+            Class::Medium => place.adjust::<16>(entry, actual, now),
+            Class::Large => place.adjust::<LARGEST_STATE>(entry, actual, now),
         };
         if done.is_ok() {
             return Ok(());
@@ -443,19 +437,13 @@ impl<'m> Place<'m> {
     }
 
     /// One attempt to settle this counter.
-    fn adjust<const WORDS: usize>(
-        &mut self,
-        entry: &Entry,
-        actual: u64,
-        taken_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), NoRoom> {
+    fn adjust<const WORDS: usize>(&mut self, entry: &Entry, actual: u64, now: Timestamp) -> Result<(), NoRoom> {
         let mut locks = Locks::<1>::take(&[*self], Scope::Both);
         self.look(Scope::Both);
         let Some(seat) = self.seat() else {
             let now = self.table.now_for_fresh(now);
             let mut state = [0; WORDS];
-            entry.rule.adjust(&mut state, entry.taken, actual, taken_at, now);
+            entry.rule.adjust(&mut state, entry.taken, actual, entry.taken_at, now);
             if state[0] <= now.as_micros() {
                 return Ok(());
             }
@@ -468,7 +456,7 @@ impl<'m> Place<'m> {
         };
         locks.are_changed = true;
         self.update::<WORDS, _>(&mut Begins::Not, now, |state, now| {
-            entry.rule.adjust(state, entry.taken, actual, taken_at, now);
+            entry.rule.adjust(state, entry.taken, actual, entry.taken_at, now);
         });
         if self.table.bucket(seat.bucket).idle_at(seat.slot) <= now.as_micros() {
             self.table.clear(seat);

@@ -91,6 +91,7 @@ pub(crate) fn problems_as_json(problems: &Problems) -> Vec<serde_json::Value> {
             "file": problems.source_name(),
             "line": problem.line,
             "column": problem.column,
+            "span": [problem.span.start, problem.span.end],
             "message": problem.message,
             "label": problem.label,
             "help": problem.help,
@@ -147,8 +148,8 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
 }
 
 /// A number with its thousands apart: `1,000,000`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
+pub(crate) fn grouped(number: impl Into<u128>) -> String {
+    let digits = number.into().to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [(0_u64, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
     }

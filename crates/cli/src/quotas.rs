@@ -36,8 +36,22 @@ struct QuotaSummary {
     burst: Option<u64>,
     window_s: Option<Seconds>,
     algorithm: Option<&'static str>,
-    /// What it permits at worst, in words.
-    worst_case: Option<String>,
+    /// What it admits at worst; none for concurrency, where nothing bounds how often units are released.
+    worst_case: Option<WorstCase>,
+}
+
+/// The most units that one counter admits in spans of these lengths.
+#[derive(Debug, Serialize)]
+struct WorstCase {
+    #[serde(rename = "1s")]
+    second: u128,
+    #[serde(rename = "1min")]
+    minute: u128,
+    #[serde(rename = "1h")]
+    hour: u128,
+    #[serde(rename = "1d")]
+    day: u128,
+    window: u128,
 }
 
 /// All limits of a policy as programs read them.
@@ -52,11 +66,11 @@ fn summary(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> LimitSummary {
         per: per_of(policy, limit),
         unit: policy.unit_name(limit.unit()).to_owned(),
         mode: limit.mode().name(),
-        quotas: cases.iter().map(|case| quota_summary(policy, limit, case)).collect(),
+        quotas: cases.iter().map(|case| quota_summary(policy, case)).collect(),
     }
 }
 
-fn quota_summary(policy: &Policy, limit: &Limit, case: &Case<'_>) -> QuotaSummary {
+fn quota_summary(policy: &Policy, case: &Case<'_>) -> QuotaSummary {
     let value = |choice: &Choice<'_>| match choice {
         Choice::Value(attribute, value) => {
             Some((policy.attribute_name(*attribute).to_owned(), value.map(str::to_owned)))
@@ -76,7 +90,7 @@ fn quota_summary(policy: &Policy, limit: &Limit, case: &Case<'_>) -> QuotaSummar
         burst: rule.map(|rule| rule.quota().burst),
         window_s: window.map(Seconds::from),
         algorithm: rule.map(|rule| algorithm_name(rule.algorithm())),
-        worst_case: rule.map(|rule| worst_case(rule, policy.unit_name(limit.unit()))),
+        worst_case: rule.and_then(WorstCase::of),
     }
 }
 
@@ -183,13 +197,44 @@ fn window_text(quota: Quota) -> String {
     }
 }
 
-/// What the most generous of the quotas permits, and that some have none.
+/// The spans of which the worst case is told, beside the window itself.
+const SPANS: [(&str, Span); 4] = [
+    ("1 s", Span::from_secs(1)),
+    ("1 min", Span::from_secs(60)),
+    ("1 h", Span::from_secs(3_600)),
+    ("1 d", Span::from_secs(86_400)),
+];
+
+impl WorstCase {
+    fn of(rule: &Rule) -> Option<WorstCase> {
+        let [second, minute, hour, day] = SPANS.map(|(_, span)| rule.worst_case(span));
+        let window = rule.worst_case(rule.quota().window)?;
+        Some(WorstCase { second: second?, minute: minute?, hour: hour?, day: day?, window })
+    }
+}
+
+/// What the quotas admit at worst: for each span, the one that admits most.
 fn worst_text(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> String {
-    let unit = policy.unit_name(limit.unit());
-    match (extremes(cases).last(), is_unlimited(cases)) {
-        (None, _) => "no bound".to_owned(),
-        (Some(rule), false) => worst_case(rule, unit),
-        (Some(rule), true) => format!("{}\nno bound where unlimited", worst_case(rule, unit)),
+    let rules: Vec<&Rule> = cases.iter().filter_map(|case| case.rule).collect();
+    if let Some(rule) = rules.iter().find(|rule| rule.algorithm() == Algorithm::Concurrency) {
+        let most = rules.iter().map(|rule| rule.limit()).max().unwrap_or(rule.limit());
+        return format!("{} {} at the same time", grouped(most), policy.unit_name(limit.unit()));
+    }
+    let windows = rules.iter().map(|rule| rule.quota().window).max();
+    let windows = windows.filter(|window| SPANS.iter().all(|(_, span)| span != window));
+    let window = windows.map(|window| (span(window), window));
+    let spans = SPANS.map(|(name, span)| (name.to_owned(), span));
+    let mut lines: Vec<String> = Vec::new();
+    let mut spans: Vec<(String, Span)> = spans.into_iter().chain(window).collect();
+    spans.sort_by_key(|(_, span)| *span);
+    for (name, span) in spans {
+        let most = rules.iter().filter_map(|rule| rule.worst_case(span)).max();
+        lines.extend(most.map(|most| format!("{} in {name}", grouped(most))));
+    }
+    match (rules.is_empty(), is_unlimited(cases)) {
+        (true, _) => "no bound".to_owned(),
+        (false, false) => lines.join("\n"),
+        (false, true) => format!("{}\nno bound where unlimited", lines.join("\n")),
     }
 }
 
@@ -203,34 +248,6 @@ fn extremes<'p>(cases: &[Case<'p>]) -> Vec<&'p Rule> {
     let least = rules().min_by(|a, b| share(a, b).cmp(&share(b, a)));
     let most = rules().max_by(|a, b| share(a, b).cmp(&share(b, a)));
     least.into_iter().chain(most).collect()
-}
-
-/// What a rule permits at worst, in words.
-fn worst_case(rule: &Rule, unit: &str) -> String {
-    let quota = rule.quota();
-    let window = span(quota.window);
-    if quota.amount == 0 {
-        return "nothing".to_owned();
-    }
-    match rule.algorithm() {
-        Algorithm::FixedWindow => {
-            let twice = grouped(quota.amount.saturating_mul(2));
-            format!("{twice} {unit} within {window}, where two windows meet")
-        }
-        Algorithm::SlidingWindow { .. } => format!("{} {unit} in any {window}", grouped(quota.amount)),
-        Algorithm::TokenBucket => {
-            let most = grouped(quota.burst.saturating_add(quota.amount));
-            let burst = grouped(quota.burst);
-            format!("{most} {unit} within {window}: {burst} at once, then one every {}", interval(rule))
-        }
-        Algorithm::Concurrency => format!("{} {unit} at the same time", grouped(quota.amount)),
-    }
-}
-
-/// The time between two units of a bucket, to the next whole microsecond.
-fn interval(rule: &Rule) -> String {
-    let quota = rule.quota();
-    span(Span::from_micros(quota.window.as_micros().div_ceil(quota.amount.max(1))))
 }
 
 fn algorithm_name(algorithm: Algorithm) -> &'static str {

@@ -9,6 +9,7 @@ mod concurrency;
 mod fixed_window;
 mod sliding_window;
 mod token_bucket;
+mod worst_case;
 
 use std::fmt;
 

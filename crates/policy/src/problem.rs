@@ -220,6 +220,7 @@ kinds! {
     UNUSED_UNIT         "W006" "a unit that no limit counts"
     UNUSED_CLIENT       "W020" "[client] without a use"
     TRUSTED_BY_ALL      "W021" "every address is trusted"
+    UNKNOWN_AGE         "W040" "a quota by an age that nobody has"
 }
 
 impl Problem {
@@ -683,6 +684,11 @@ impl Problem {
         let message = format!("{} trusts every address", quoted(text));
         let label = "a caller can write any client's address into the header";
         Problem::new(&TRUSTED_BY_ALL, text.place, message, label).help("name the addresses of the proxies alone")
+    }
+
+    pub(crate) fn unknown_age(place: Place) -> Problem {
+        Problem::new(&UNKNOWN_AGE, place, "nobody has an age".to_owned(), "no record says when it was `created`")
+            .help("give records a `created`, or write the `default` alone")
     }
 
     pub(crate) fn unused_unit(name: &Text) -> Problem {

@@ -107,6 +107,21 @@ pub(crate) fn parse(text: &str) -> Result<Written, Mistake> {
     Ok(Written::Rate { amount: amount.value, window, burst })
 }
 
+/// Reads an age: a whole number of a unit of time.
+pub(crate) fn parse_age(text: &str) -> Result<Span, Mistake> {
+    let mut scan = Scan { text, at: 0 };
+    scan.spaces();
+    let age = match scan.window()? {
+        Length::Span(age) => age,
+        Length::Month => return Err(scan.back_to(0, "months differ in length").help("write `30d`")),
+    };
+    scan.spaces();
+    match scan.rest() {
+        "" => Ok(age),
+        rest => Err(scan.mistake(Fault::Window, rest.len(), "expected the end")),
+    }
+}
+
 /// A number and where it stands.
 struct Amount {
     value: u64,
@@ -143,6 +158,11 @@ impl<'t> Scan<'t> {
 
     fn mistake(&self, kind: Fault, length: usize, label: &str) -> Mistake {
         Mistake { kind, part: self.at..self.at + length, label: label.to_owned(), help: None }
+    }
+
+    /// About everything from `start` to here.
+    fn back_to(&self, start: usize, label: &str) -> Mistake {
+        Mistake { kind: Fault::Window, part: start..self.at, label: label.to_owned(), help: None }
     }
 
     fn form(&self, length: usize, label: &str) -> Mistake {

@@ -69,8 +69,13 @@ impl Calendar {
         (Timestamp::from_micros(start), Timestamp::from_micros(end))
     }
 
+    /// Its windows' beginnings, as far as they are known one by one.
+    pub(super) fn starts(self) -> &'static [u64] {
+        &self.0.starts
+    }
+
     /// Where the windows begin that all have one length, and that length.
-    fn last(self) -> (u64, u64) {
+    pub(super) fn last(self) -> (u64, u64) {
         let [.., before, last] = *self.0.starts else { unreachable!("a calendar has two instants") };
         (last, last - before)
     }

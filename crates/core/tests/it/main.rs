@@ -17,3 +17,4 @@ mod samples;
 mod settle;
 mod table;
 mod tables;
+mod worst_case;

@@ -104,10 +104,29 @@ impl<'f> Lowering<'f> {
             self.note(Problem::unused_unit(&unit.name));
         }
         self.warn_of_tokens();
+        let mut records = file.records.iter().flat_map(|records| &records.list);
+        if !records.any(|record| record.created.is_some()) {
+            for place in self.choices_by_age() {
+                self.note(Problem::unknown_age(place));
+            }
+        }
         let sources = || file.attributes.iter().flat_map(|attribute| &attribute.sources).flat_map(|it| &it.from);
         if let Some(client) = file.client.as_ref().filter(|_| !sources().any(|from| &**from == "client")) {
             self.note(Problem::unused_client(client.place));
         }
+    }
+
+    /// Where quotas of limits are chosen by age.
+    fn choices_by_age(&self) -> Vec<Place> {
+        fn find(quota: &Quota, places: &mut Vec<Place>) {
+            let Quota::By(Choice { by, default, cases, .. }) = quota else { return };
+            places.extend(by.iter().filter(|by| &***by == "age").map(|by| by.place));
+            let cases = cases.iter().filter_map(|(_, case)| case.as_ref());
+            cases.chain(default.as_deref()).for_each(|quota| find(quota, places));
+        }
+        let mut places = Vec::new();
+        self.file.limits.iter().filter_map(|limit| limit.quota.as_ref()).for_each(|quota| find(quota, &mut places));
+        places
     }
 
     fn warn_of_tokens(&mut self) {

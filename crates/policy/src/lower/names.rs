@@ -69,6 +69,9 @@ fn attributes<'f>(file: &'f File, problems: &mut Vec<Problem>) -> Vec<&'f str> {
                 problems.push(Problem::built_in(name, "attribute", "it follows from the route"));
                 continue;
             }
+            "age" => {
+                problems.push(Problem::built_in(name, "word", "a quota `by = \"age\"` goes by `created` of a record"))
+            }
             reserved if file::RESERVED_ATTRIBUTES.contains(&reserved) => {
                 let why = format!("[{reserved}s] would be its records, and means something else");
                 problems.push(Problem::built_in(name, "word", &why));

@@ -8,7 +8,7 @@ use super::Lowering;
 use super::limits::{Begins, Counting, is_off};
 use crate::file::{self, Choice};
 use crate::problem::Problem;
-use crate::quota::{Length, Written};
+use crate::quota::{self, Length, Written};
 use crate::reading::Text;
 
 impl Lowering<'_> {
@@ -151,6 +151,9 @@ impl Lowering<'_> {
             self.note(Problem::bad_choice(choice.place, "quota is nested too deep", &label, help));
             return None;
         }
+        if choice.by.as_deref() == Some("age") {
+            return self.by_age(choice, counting, chosen_by);
+        }
         let attribute = self.chooser(choice, chosen_by);
         chosen_by.extend(attribute);
         let mut cases = BTreeMap::new();
@@ -169,6 +172,37 @@ impl Lowering<'_> {
         Some(QuotaTree::By { attribute: attribute.to_owned(), cases, default: default.map(Box::new) })
     }
 
+    /// A choice by the age of a record.
+    fn by_age<'q>(
+        &mut self,
+        choice: &'q Choice,
+        counting: Counting,
+        chosen_by: &mut Vec<&'q str>,
+    ) -> Option<QuotaTree> {
+        let place = choice.by.as_ref().map_or(choice.place, |by| by.place);
+        if self.note_chosen_twice("age", place, chosen_by) {
+            return None;
+        }
+        chosen_by.push("age");
+        let (mut steps, mut places) = (BTreeMap::new(), BTreeMap::new());
+        for (from, case) in &choice.cases {
+            let case = case.as_ref().and_then(|case| self.tree(case, counting, chosen_by));
+            match quota::parse_age(from) {
+                Ok(age) => {
+                    if let Some(first) = places.insert(age, from.place) {
+                        self.note(Problem::repeated(from, "age", first));
+                    }
+                    steps.insert(age, case.unwrap_or(QuotaTree::Unlimited));
+                }
+                Err(mistake) => self.note(mistake.at(from)),
+            }
+        }
+        let default = choice.default.as_ref().and_then(|default| self.tree(default, counting, chosen_by));
+        chosen_by.pop();
+        self.check_cases(choice, "age");
+        Some(QuotaTree::ByAge { steps, default: default.map(Box::new) })
+    }
+
     /// The attribute that a choice is made by, if it is one and not chosen by already.
     fn chooser<'q>(&mut self, choice: &'q Choice, chosen_by: &[&str]) -> Option<&'q str> {
         let by = choice.by.as_ref()?;
@@ -176,13 +210,18 @@ impl Lowering<'_> {
             self.note(Problem::unknown_attribute(by, by.place, &self.names.attributes));
             return None;
         }
-        if chosen_by.contains(&&**by) {
+        (!self.note_chosen_twice(by, by.place, chosen_by)).then_some(by)
+    }
+
+    /// Notes a choice by what was chosen by before.
+    fn note_chosen_twice(&mut self, by: &str, place: crate::reading::Place, chosen_by: &[&str]) -> bool {
+        let is_twice = chosen_by.contains(&by);
+        if is_twice {
             let help = "choose by another attribute here";
             let label = "one value, chosen by before, is all that comes here";
-            self.note(Problem::bad_choice(by.place, "quota is chosen by the same attribute twice", label, help));
-            return None;
+            self.note(Problem::bad_choice(place, "quota is chosen by the same attribute twice", label, help));
         }
-        Some(by)
+        is_twice
     }
 
     fn check_cases(&mut self, choice: &Choice, attribute: &str) {

@@ -107,8 +107,13 @@ fn described_limit(policy: &Policy, limit: &Limit) -> String {
 /// What a demand is charged. The values of its attributes have no spaces.
 fn answered(policy: &Policy, ask: &str) -> String {
     let mut demand = Demand::on(policy);
+    let mut now = Timestamp::from_secs(1);
     for pair in ask.split_whitespace() {
         let (name, value) = pair.split_once('=').expect("attribute=value");
+        if name == "now" {
+            now = Timestamp::from_secs(value.parse().expect("seconds since 1970"));
+            continue;
+        }
         let attribute = policy.attribute(name).unwrap_or_else(|| panic!("no attribute {name}"));
         demand.set(attribute, value).expect("a value that fits");
     }
@@ -116,7 +121,7 @@ fn answered(policy: &Policy, ask: &str) -> String {
     let plan = demand.value("plan").map(|plan| format!(" (plan {plan})")).unwrap_or_default();
     let header = format!("\nask{ask}{plan}\n");
     let mut charges = ChargeList::new();
-    charges.resolve(&demand, Timestamp::from_secs(1)).iter().map(charged).fold(header, |out, charge| out + &charge)
+    charges.resolve(&demand, now).iter().map(charged).fold(header, |out, charge| out + &charge)
 }
 
 fn charged(charge: Charge<'_>) -> String {

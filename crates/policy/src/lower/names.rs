@@ -70,7 +70,7 @@ fn attributes<'f>(file: &'f File, problems: &mut Vec<Problem>) -> Vec<&'f str> {
                 continue;
             }
             "age" => {
-                problems.push(Problem::built_in(name, "word", "a quota `by = \"age\"` goes by `created` of a record"))
+                problems.push(Problem::built_in(name, "word", "a quota `by = \"age\"` goes by `created` of a record"));
             }
             reserved if file::RESERVED_ATTRIBUTES.contains(&reserved) => {
                 let why = format!("[{reserved}s] would be its records, and means something else");

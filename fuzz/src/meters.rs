@@ -23,7 +23,7 @@ pub fn meter(data: &[u8]) {
     assert_eq!(whole, bytewise, "how the bytes are cut matters");
     if let (Some(costs), false) = (&whole.0, is_stream) {
         let tree = serde_json::from_slice(body).expect("what has a cost is JSON");
-        assert_eq!(*costs, api.intake.settled_costs(chat, &tree), "another cost than a JSON reader finds");
+        assert_eq!(*costs, api.intake.settled_costs(chat, &HeaderMap::new(), Some(&tree)), "another cost than a JSON reader finds");
     }
     for (unit, amount) in whole.0.iter().flatten() {
         assert!(

@@ -99,8 +99,19 @@ pub(crate) struct Unit {
 /// A cost that the request states.
 #[derive(Debug)]
 pub(crate) struct Cost {
-    pub(crate) on: Vec<Text>,
-    pub(crate) length_of: Option<Text>,
+    pub(crate) place: Place,
+    pub(crate) on: Option<Vec<Text>>,
+    pub(crate) source: Option<CostSource>,
+}
+
+/// Where a request states a cost.
+#[derive(Debug)]
+pub(crate) enum CostSource {
+    Is(u64),
+    Header(Text),
+    LengthOf(Text),
+    SumOf(Text),
+    BytesOf(Text),
 }
 
 /// A limit.
@@ -194,6 +205,9 @@ pub(crate) const RESERVED_ATTRIBUTES: &[&str] = &["attribute", "base", "unit"];
 
 const LIMIT_KEYS: &[&str] =
     &["name", "on", "per", "quota", "algorithm", "cells", "align", "zone", "unit", "mode", "when", "unless", "exempt"];
+
+/// The ways to state a cost, of which each has one.
+const COST_SOURCES: &[&str] = &["is", "header", "length_of", "sum_of", "bytes_of"];
 
 /// Reads the outermost table.
 pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
@@ -399,11 +413,33 @@ fn costs(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Cost> {
 }
 
 fn cost(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Cost> {
-    let fields = reader.record("cost", item, "a cost", &["on", "length_of"])?;
-    let on = reader.required(&fields, "on", "the cost", "[\"OPERATION\"]").cloned();
-    let on = on.and_then(|field| reader.texts(&field, "name the operations it is read for")).unwrap_or_default();
-    let length_of = reader.required(&fields, "length_of", "the cost", "\"body:/items\"").cloned();
-    Some(Cost { on, length_of: length_of.and_then(|field| reader.text(&field)) })
+    let fields = reader.record("cost", item, "a cost", &["on", "is", "header", "length_of", "sum_of", "bytes_of"])?;
+    let on = fields.get("on").and_then(|field| reader.texts(field, "leave it out to mean every other operation"));
+    let sources: Vec<&Field<'_, '_>> = COST_SOURCES.iter().filter_map(|key| fields.get(key)).collect();
+    let source = match &*sources {
+        [] if fields.list.iter().any(|field| nearest(&field.key, COST_SOURCES).is_some()) => None,
+        [] => {
+            reader.note(Problem::no_cost(fields.place));
+            None
+        }
+        [field] => cost_source(reader, field),
+        [first, second, ..] => {
+            reader.note(Problem::two_costs(&second.key, &first.key));
+            None
+        }
+    };
+    Some(Cost { place: fields.place, on, source })
+}
+
+fn cost_source(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<CostSource> {
+    let source = match &*field.key {
+        "is" => return reader.amount(field).map(CostSource::Is),
+        "header" => CostSource::Header,
+        "length_of" => CostSource::LengthOf,
+        "sum_of" => CostSource::SumOf,
+        _ => CostSource::BytesOf,
+    };
+    reader.text(field).map(source)
 }
 
 fn limits(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<Limit> {

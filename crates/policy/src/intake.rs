@@ -48,7 +48,8 @@ use sources::{Attribute, Inputs, Place};
 pub use bad_request::BadRequest;
 pub use build::IntakeError;
 pub use draft::{
-    AttributeDraft, ClientDraft, CostDraft, From, IntakeDraft, JwtDraft, RouteDraft, SettleDraft, SourceDraft,
+    AttributeDraft, ClientDraft, CostDraft, CostSource, From, IntakeDraft, JwtDraft, RouteDraft, SettleDraft,
+    SettleSource, SourceDraft,
 };
 pub use explain::{Finding, Sourced, Understood};
 pub use facts::Facts;
@@ -88,14 +89,31 @@ struct Plan {
     in_body: u16,
     /// Places in the intake's costs.
     costs: Vec<usize>,
+    /// Whether one of them is in the body, and whether one is its length.
+    reads_body: bool,
+    reads_length: bool,
     settles: Arc<[Settle]>,
+    header_settles: Vec<(UnitId, HeaderName)>,
 }
 
-/// A cost that is the length of an array in the request.
+/// A cost that the request states.
 #[derive(Debug)]
 struct CostOf {
     unit: UnitId,
-    pointer: Pointer,
+    amount: Amount,
+    /// Whether the response states it again.
+    is_reserve: bool,
+}
+
+/// Where a cost is stated.
+#[derive(Debug)]
+enum Amount {
+    Is(u64),
+    /// By its index in the inputs.
+    Header(usize),
+    /// The length of the array there, or the sum.
+    Body(Pointer),
+    BytesOfBody,
 }
 
 /// Where tokens are, and when their claims count.
@@ -156,12 +174,17 @@ impl Intake {
         self.plans.get(operation.index()).is_some_and(Plan::needs_body)
     }
 
-    /// Whether an attribute may come from the header of that name.
+    /// Whether the length of the body must be known: from its `Content-Length`, or by reading it.
+    pub fn needs_length(&self, operation: OperationId) -> bool {
+        self.plans.get(operation.index()).is_some_and(|plan| plan.reads_length)
+    }
+
+    /// Whether an attribute or a cost may come from the header of that name.
     pub fn reads_header(&self, name: &HeaderName) -> bool {
         self.inputs.headers.contains(name) || self.inputs.client.as_ref().and_then(Client::header) == Some(name)
     }
 
-    /// Whether the response states a cost of this operation.
+    /// Whether the body of the response states a cost of this operation.
     pub fn settles(&self, operation: OperationId) -> bool {
         !self.settles_of(operation).is_empty()
     }
@@ -182,15 +205,25 @@ impl Intake {
         let plan = self.plans.get(route.operation().index());
         let body = request.body.filter(|_| plan.is_some_and(Plan::needs_body));
         let costs: Vec<&CostOf> = plan.iter().flat_map(|plan| &plan.costs).map(|cost| &self.costs[*cost]).collect();
-        let pointers: Vec<&Pointer> = costs.iter().map(|cost| &cost.pointer).collect();
+        let pointers: Vec<&Pointer> = costs.iter().filter_map(|cost| cost.amount.pointer()).collect();
         let shape = route.shape().and_then(|id| self.routes.shape(id));
         let asked = Asked { body, ..*request };
         let mut reading = Reading::of(&self.inputs, &pointers, route, shape, &asked)?;
         let mut facts = Facts::of(route.operation());
         facts.put(AttributeId::METHOD, route.method().to_owned());
         self.attributes(policy, &mut reading, &mut facts, now)?;
-        for (index, cost) in costs.iter().enumerate() {
-            facts.set_cost(cost.unit, reading.array_length(index)?);
+        let mut in_body = 0..;
+        for cost in costs {
+            let amount = match &cost.amount {
+                Amount::Is(amount) => Some(*amount),
+                Amount::Header(index) => reading.header_cost(*index)?,
+                Amount::Body(_) => in_body.next().map_or(Ok(None), |index| reading.body_cost(index))?,
+                Amount::BytesOfBody => Some(reading.body_length(request.body)?),
+            };
+            // A reserve of nothing reserves nothing: what is settled later is admitted while at least 1 remains.
+            if !cost.is_reserve || amount.is_some_and(|amount| amount > 0) {
+                facts.set_cost(cost.unit, amount.unwrap_or(1).min(bounds::MAX_AMOUNT));
+            }
         }
         Ok(facts)
     }
@@ -240,26 +273,43 @@ impl Intake {
     }
 
     /// The costs that a response states: whole numbers, at most [`bounds::MAX_AMOUNT`](tidegate_core::bounds).
-    pub fn settled_costs(&self, operation: OperationId, response_body: &serde_json::Value) -> Vec<(UnitId, u64)> {
+    pub fn settled_costs(
+        &self,
+        operation: OperationId,
+        headers: &HeaderMap,
+        body: Option<&serde_json::Value>,
+    ) -> Vec<(UnitId, u64)> {
         let settles = self.settles_of(operation);
-        let numbers =
-            settles.iter().map(|settle| settle.pointer.find(response_body).and_then(serde_json::Value::as_u64));
-        meter::by_unit(settles, numbers.map(|number| meter::cost_of(number.map(Found::Whole))))
+        let found = |settle: &Settle| settle.pointer.find(body?).and_then(serde_json::Value::as_u64);
+        let costs = settles.iter().map(|settle| meter::cost_of(found(settle).map(Found::Whole)));
+        meter::by_unit(self.header_costs(operation, headers), settles, costs)
+    }
+
+    /// The costs that a response states in its headers.
+    fn header_costs(&self, operation: OperationId, headers: &HeaderMap) -> Vec<(UnitId, u64)> {
+        let settles = self.plans.get(operation.index()).map_or(&[][..], |plan| &plan.header_settles);
+        settles.iter().filter_map(|(unit, name)| Some((*unit, meter::header_cost(headers, name)?))).collect()
     }
 
     /// A meter to feed a response with these headers to; `None` if it states no cost.
     pub fn response_meter(&self, operation: OperationId, headers: &HeaderMap) -> Option<ResponseMeter> {
         let settles = &self.plans.get(operation.index())?.settles;
-        if settles.is_empty() {
-            return None;
-        }
-        ResponseMeter::new(Arc::clone(settles), headers)
+        ResponseMeter::new(self.header_costs(operation, headers), Arc::clone(settles), headers)
     }
 }
 
 impl Plan {
     fn needs_body(&self) -> bool {
-        self.in_body != 0 || !self.costs.is_empty()
+        self.in_body != 0 || self.reads_body
+    }
+}
+
+impl Amount {
+    fn pointer(&self) -> Option<&Pointer> {
+        match self {
+            Amount::Body(pointer) => Some(pointer),
+            Amount::Is(_) | Amount::Header(_) | Amount::BytesOfBody => None,
+        }
     }
 }
 

@@ -14,9 +14,9 @@ mod reading;
 mod serving;
 
 pub use intake::{
-    Asked, AttributeDraft, BadRequest, ClientDraft, CostDraft, Facts, Finding, From, Intake, IntakeDraft, IntakeError,
-    JwtDraft, MAX_METERED_BYTES, MeterProblem, ResponseMeter, Route, RouteDraft, SettleDraft, SourceDraft, Sourced,
-    Target, Understood,
+    Asked, AttributeDraft, BadRequest, ClientDraft, CostDraft, CostSource, Facts, Finding, From, Intake, IntakeDraft,
+    IntakeError, JwtDraft, MAX_METERED_BYTES, MeterProblem, ResponseMeter, Route, RouteDraft, SettleDraft,
+    SettleSource, SourceDraft, Sourced, Target, Understood,
 };
 pub use lower::{Lowered, lower};
 pub use problem::{Kind, Problem, Problems, Severity, Source, kinds};

@@ -203,11 +203,12 @@ kinds! {
     NO_JWT              "E044" "a token is read, but [jwt] is missing"
     BAD_POINTER         "E045" "not a place in a body"
     BAD_DATE            "E046" "not a date"
-    UNSETTLED           "E047" "a cost that is known both before and after"
+    UNSETTLED           "E047" "a settled unit that cannot be counted so"
     COST_TWICE          "E048" "two costs of one operation in one unit"
     CLAIMED_SECRET      "E049" "a secret that is chosen by the token it verifies"
     BAD_NETWORK         "E050" "not a block of addresses"
     CIRCLE              "E051" "attributes that come from each other"
+    NOT_A_COST          "E052" "a cost that is not said in one way"
     UNKNOWN_ZONE        "E060" "unknown time zone"
     MISALIGNED          "E061" "windows that cannot begin there"
     BAD_SERVING         "E080" "not a host, prefix or upstream"
@@ -606,6 +607,26 @@ impl Problem {
         let message = format!("the cost of {} in {} is stated twice", quoted(operation), quoted(unit));
         Problem::new(&COST_TWICE, operation.place, message, "stated again here")
             .also(first, "stated here")
+            .help("keep one of the two")
+    }
+
+    pub(crate) fn cost_of_rest_twice(place: Place, unit: &str, first: Place) -> Problem {
+        let message = format!("the cost of all other operations in {} is stated twice", quoted(unit));
+        Problem::new(&COST_TWICE, place, message, "has no `on` either")
+            .also(first, "has no `on`")
+            .help("name the operations of one of the two")
+    }
+
+    pub(crate) fn no_cost(place: Place) -> Problem {
+        let label = "expected `is`, `header`, `length_of`, `sum_of` or `bytes_of`";
+        Problem::new(&NOT_A_COST, place, "a cost does not say where it is stated".to_owned(), label)
+            .help("write `is = 5`, or `length_of = \"body:/items\"`")
+    }
+
+    pub(crate) fn two_costs(key: &Text, first: &Text) -> Problem {
+        let message = format!("a cost has {} and {}", quoted(first), quoted(key));
+        Problem::new(&NOT_A_COST, key.place, message, "stated in another way here")
+            .also(first.place, "stated in one way here")
             .help("keep one of the two")
     }
 

@@ -14,7 +14,7 @@ use tidegate_core::{AttributeId, Demand, DemandBuilder, DemandError, Policy, Uni
 
 use crate::problem::nearest;
 
-pub use request::{MAX_HEADERS, Request};
+pub use request::{MAX_HEADERS, Request, read_headers};
 
 /// Most names that a message lists when it has no better help.
 const MOST_NAMES_IN_HELP: usize = 12;

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, Range};
 
-use tidegate_core::Timestamp;
+use tidegate_core::{Timestamp, bounds};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::{Datetime, Offset};
@@ -210,6 +210,21 @@ impl<'t> Reader<'t> {
         let number = number.filter(|number| (1..=most).contains(number));
         if number.is_none() {
             let expected = format!("1 to {most}");
+            self.note(Problem::out_of_range(field.place(), &field.key, &expected, integer.as_str()));
+        }
+        number
+    }
+
+    /// A whole number that can be an amount.
+    pub(crate) fn amount(&mut self, field: &Field<'_, '_>) -> Option<u64> {
+        let Some(integer) = field.value.get_ref().as_integer() else {
+            self.wrong_type(&field.key, field.value, "a whole number");
+            return None;
+        };
+        let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = number.filter(|number| *number <= bounds::MAX_AMOUNT);
+        if number.is_none() {
+            let expected = format!("0 to {}", bounds::MAX_AMOUNT);
             self.note(Problem::out_of_range(field.place(), &field.key, &expected, integer.as_str()));
         }
         number

@@ -13,6 +13,7 @@ mod lines;
 use std::fmt;
 use std::io::{self, BufRead};
 
+use http::HeaderMap;
 use tidegate_core::{Policy, Timestamp};
 use tidegate_policy::question::{BadQuestion, Question};
 
@@ -55,6 +56,8 @@ pub struct Ask<'l> {
 /// An answer of the upstream as a trace tells it.
 #[derive(Debug)]
 pub struct Response {
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body, where it is JSON. Its status settles nothing.
     pub body: Option<serde_json::Value>,
 }

@@ -75,8 +75,9 @@ impl<'p> World<'p> {
     fn decide(&self, demand: &Demand<'_>, response: Option<&Response>, tell: impl FnOnce(Outcome<'_, '_>)) {
         let decision = self.limiter.check(demand);
         tell(Outcome::Decided(&decision));
-        if let Some(body) = response.and_then(|response| response.body.as_ref()) {
-            let actual: Vec<(UnitId, u64)> = self.intake.settled_costs(demand.operation(), body);
+        if let Some(response) = response {
+            let actual: Vec<(UnitId, u64)> =
+                self.intake.settled_costs(demand.operation(), &response.headers, response.body.as_ref());
             self.limiter.settle(self.limiter.receipt(&decision), &actual);
         }
     }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_core::{AttributeId, Cost, Limit, OperationId, Policy, UnitId};
+use http::HeaderName;
+use tidegate_core::{AttributeId, Cost, Limit, OperationId, Policy, UnitId, bounds};
 
 use super::client::Client;
-use super::draft::{AttributeDraft, From, IntakeDraft, JwtDraft, SourceDraft};
+use super::draft::{AttributeDraft, CostSource, From, IntakeDraft, JwtDraft, SettleSource, SourceDraft};
 use super::json::{MAX_POINTERS, Pointer};
 use super::jwt::{Claims, Secret, Secrets};
 use super::meter::Settle;
 use super::routes::{Routes, Shape};
 use super::sources::{Attribute, Inputs};
-use super::{CostOf, Intake, Plan, Tokens, bit};
+use super::{Amount, CostOf, Intake, Plan, Tokens, bit};
 
 /// Why an intake cannot be built from a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +71,9 @@ impl Builder<'_> {
         if self.inputs.claims.len() + 2 > MAX_POINTERS || in_body > MAX_POINTERS || draft.settles.len() > MAX_POINTERS {
             return Err(format!("more than {MAX_POINTERS} places in a body, a token or a response"));
         }
-        let plans = self.plans(&routes, &attributes, tokens.as_ref())?;
-        let costs = self.costs()?.list.into_iter().map(|(cost, _)| cost).collect();
+        let costs = self.costs()?;
+        let plans = self.plans(&routes, &attributes, tokens.as_ref(), &costs)?;
+        let costs = costs.list.into_iter().map(|(cost, _)| cost).collect();
         Ok(Intake {
             routes,
             default_operation: self.policy.default_operation(),
@@ -131,27 +133,41 @@ impl Builder<'_> {
     }
 
     /// What is read for each operation.
-    fn plans(&self, routes: &Routes, attributes: &[Attribute], tokens: Option<&Tokens>) -> Result<Vec<Plan>, String> {
+    fn plans(
+        &self,
+        routes: &Routes,
+        attributes: &[Attribute],
+        tokens: Option<&Tokens>,
+        costs: &Stated<CostOf>,
+    ) -> Result<Vec<Plan>, String> {
         let mut shapes: HashMap<OperationId, Vec<&Shape>> = HashMap::new();
         for shape in routes.shapes() {
             shapes.entry(shape.operation).or_default().push(shape);
         }
-        let costs = self.costs()?;
-        let settles = self.settles()?;
+        let (settles, header_settles) = self.settles()?;
         let mut shared: HashMap<Vec<usize>, Arc<[Settle]>> = HashMap::new();
         let mut plans = Vec::new();
         for about in self.policy.operations() {
             let operation = self.operation(about.name())?;
             let units: BTreeSet<UnitId> = self.policy.limits_on(operation).map(Limit::unit).collect();
             let shapes = shapes.get(&operation).map_or(&[][..], Vec::as_slice);
-            let costs = costs.indices(operation, |cost| units.contains(&cost.unit));
+            let read = costs.indices(operation, |cost| units.contains(&cost.unit));
+            let reads = |is: fn(&Amount) -> bool| read.iter().any(|index| is(&costs.list[*index].0.amount));
             let settled: BTreeSet<UnitId> = self.policy.limits_on(operation).filter_map(settled_unit).collect();
             let indices = settles.indices(operation, |settle| settled.contains(&settle.unit));
             let settles = shared
                 .entry(indices)
                 .or_insert_with_key(|indices| indices.iter().map(|index| settles.list[*index].0.clone()).collect());
             let in_body = self.attributes_in_body(operation, shapes, attributes, tokens);
-            plans.push(Plan { in_body, costs, settles: Arc::clone(settles) });
+            let in_headers = header_settles.indices(operation, |(unit, _)| settled.contains(unit));
+            plans.push(Plan {
+                in_body,
+                reads_body: reads(|amount| matches!(amount, Amount::Body(_))),
+                reads_length: reads(|amount| matches!(amount, Amount::BytesOfBody)),
+                costs: read,
+                settles: Arc::clone(settles),
+                header_settles: in_headers.iter().map(|index| header_settles.list[*index].0.clone()).collect(),
+            });
         }
         Ok(plans)
     }
@@ -183,30 +199,62 @@ impl Builder<'_> {
         in_body.fold(0, |bits, attribute| bits | bit(attribute.id)) & read
     }
 
-    fn costs(&self) -> Result<Stated<CostOf>, String> {
+    fn costs(&mut self) -> Result<Stated<CostOf>, String> {
         let mut costs = Stated { list: Vec::new() };
         for draft in &self.draft.costs {
             let unit = self.unit(&draft.unit)?;
-            let on = self.operations(&draft.on)?;
+            let twice = || Err(format!("the cost in `{}` of one operation is stated twice", draft.unit));
+            let of_unit = || self.draft.costs.iter().filter(|other| other.unit == draft.unit);
+            let on = match &draft.on {
+                Some(on) => self.operations(on)?,
+                None if of_unit().filter(|other| other.on.is_none()).count() > 1 => return twice(),
+                None => {
+                    let named = of_unit().flat_map(|other| &other.on).flatten();
+                    let named = named.map(|name| self.operation(name)).collect::<Result<BTreeSet<_>, _>>()?;
+                    let all = self.policy.operations().iter().map(|operation| self.operation(operation.name()));
+                    &all.collect::<Result<BTreeSet<_>, _>>()? - &named
+                }
+            };
             let is_again = |(cost, earlier): &(CostOf, Option<BTreeSet<OperationId>>)| {
                 cost.unit == unit && earlier.iter().flatten().any(|operation| on.contains(operation))
             };
             if costs.list.iter().any(is_again) {
-                return Err(format!("the cost in `{}` of one operation is stated twice", draft.unit));
+                return twice();
             }
-            costs.list.push((CostOf { unit, pointer: Pointer::parse(&draft.length_of)? }, Some(on)));
+            let amount = match &draft.source {
+                CostSource::Is(amount) if *amount > bounds::MAX_AMOUNT => {
+                    return Err(format!("a cost is at most {}", bounds::MAX_AMOUNT));
+                }
+                CostSource::Is(amount) => Amount::Is(*amount),
+                CostSource::Header(name) => Amount::Header(self.inputs.header(name)?),
+                CostSource::LengthOf(pointer) => Amount::Body(Pointer::parse(pointer)?),
+                CostSource::SumOf(pointer) => Amount::Body(Pointer::sum(pointer)?),
+                CostSource::BytesOfBody => Amount::BytesOfBody,
+            };
+            let is_reserve = self.draft.settles.iter().any(|settle| settle.unit == draft.unit);
+            costs.list.push((CostOf { unit, amount, is_reserve }, Some(on)));
         }
         Ok(costs)
     }
 
-    fn settles(&self) -> Result<Stated<Settle>, String> {
-        let mut settles = Stated { list: Vec::new() };
+    /// The costs in the body of a response, and those in its headers.
+    fn settles(&self) -> Result<(Stated<Settle>, Stated<(UnitId, HeaderName)>), String> {
+        let (mut in_body, mut in_headers) = (Stated { list: Vec::new() }, Stated { list: Vec::new() });
         for draft in &self.draft.settles {
-            let settle = Settle { unit: self.unit(&draft.unit)?, pointer: Pointer::parse(&draft.pointer)? };
+            let unit = self.unit(&draft.unit)?;
             let on = draft.on.as_ref().map(|on| self.operations(on)).transpose()?;
-            settles.list.push((settle, on));
+            match &draft.source {
+                SettleSource::Body(pointer) => {
+                    in_body.list.push((Settle { unit, pointer: Pointer::parse(pointer)? }, on));
+                }
+                SettleSource::Header(name) => {
+                    let name = HeaderName::from_bytes(name.as_bytes());
+                    let name = name.map_err(|_| "a cost is in a header whose name is none".to_owned())?;
+                    in_headers.list.push(((unit, name), on));
+                }
+            }
         }
-        Ok(settles)
+        Ok((in_body, in_headers))
     }
 
     fn attribute_id(&self, name: &str) -> Result<AttributeId, String> {

@@ -181,24 +181,49 @@ impl Default for ClientDraft {
     }
 }
 
-/// A cost that the request's body states.
+/// A cost that the request states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CostDraft {
     /// The unit.
     pub unit: String,
-    /// The operations it is read for.
-    pub on: Vec<String>,
-    /// JSON pointer into the body: the cost is the length of the array there, or one if there is none.
-    pub length_of: String,
+    /// The operations it is read for; `None` for those that no other cost of the unit names.
+    pub on: Option<Vec<String>>,
+    /// Where it is stated.
+    pub source: CostSource,
 }
 
-/// A cost that the response's body states.
+/// Where a request states a cost. What is not there is 1, and no reserve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CostSource {
+    /// Nowhere: it is this many units.
+    Is(u64),
+    /// The whole number in the header of that name.
+    Header(String),
+    /// The length of the array at that JSON pointer into the body.
+    LengthOf(String),
+    /// The sum of the whole numbers at that JSON pointer into the body, in which `*` is each element of an array; an
+    /// element without one counts 1.
+    SumOf(String),
+    /// The bytes of the body, as they are sent.
+    BytesOfBody,
+}
+
+/// A cost that the response states. What the request stated is a reserve then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettleDraft {
     /// The unit.
     pub unit: String,
     /// The operations it is read for; `None` for all.
     pub on: Option<Vec<String>>,
-    /// JSON pointer into the response: the cost is the whole number there.
-    pub pointer: String,
+    /// Where it is stated.
+    pub source: SettleSource,
+}
+
+/// Where a response states a cost, as a whole number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettleSource {
+    /// At that JSON pointer into the body.
+    Body(String),
+    /// In the header of that name.
+    Header(String),
 }

@@ -10,10 +10,30 @@ use serde_json::Value;
 /// Deepest pointer. Nobody addresses deeper, and the search recurses once a level.
 const MAX_POINTER_TOKENS: usize = 32;
 
-/// A JSON pointer (RFC 6901).
+/// A JSON pointer (RFC 6901), or a pattern of such whose numbers are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pointer {
-    tokens: Box<[Box<str>]>,
+    tokens: Box<[Token]>,
+    is_sum: bool,
+}
+
+/// A step of a pointer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    /// Into the member of that name, or the element of that number.
+    Name(Box<str>),
+    /// Into each element of an array.
+    Each,
+}
+
+impl Token {
+    fn is_name(&self, name: &str) -> bool {
+        matches!(self, Token::Name(known) if **known == *name)
+    }
+
+    fn is_index_of(&self, index: u64) -> bool {
+        matches!(self, Token::Name(known) if is_index(known, index))
+    }
 }
 
 impl Pointer {
@@ -24,25 +44,40 @@ impl Pointer {
     /// What is wrong, and what was expected.
     pub(crate) fn parse(text: &str) -> Result<Pointer, String> {
         if text.is_empty() {
-            return Ok(Pointer { tokens: Box::default() });
+            return Ok(Pointer { tokens: Box::default(), is_sum: false });
         }
         let Some(rest) = text.strip_prefix('/') else {
             return Err(format!("JSON pointer `{text}` must be empty or start with `/`"));
         };
-        let tokens = rest.split('/').map(unescape).collect::<Option<Box<[_]>>>();
+        let tokens = rest.split('/').map(|token| unescape(token).map(Token::Name)).collect::<Option<Box<[_]>>>();
         let tokens =
             tokens.ok_or_else(|| format!("JSON pointer `{text}`: `~` is written `~0`, `/` is written `~1`"))?;
         if tokens.len() > MAX_POINTER_TOKENS {
             return Err(format!("JSON pointer `{text}` is deeper than {MAX_POINTER_TOKENS} levels"));
         }
-        Ok(Pointer { tokens })
+        Ok(Pointer { tokens, is_sum: false })
+    }
+
+    /// Reads a pointer, or a pattern in which `*` is each element of an array, to the numbers of a sum.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what was expected.
+    pub(crate) fn sum(text: &str) -> Result<Pointer, String> {
+        let mut pointer = Pointer::parse(text)?;
+        for (token, written) in pointer.tokens.iter_mut().zip(text.split('/').skip(1)) {
+            if written == "*" {
+                *token = Token::Each;
+            }
+        }
+        Ok(Pointer { is_sum: true, ..pointer })
     }
 
     /// What it points to in a tree.
     pub(crate) fn find<'v>(&self, tree: &'v Value) -> Option<&'v Value> {
-        self.tokens.iter().try_fold(tree, |value, token| match value {
-            Value::Object(members) => members.get(&**token),
-            Value::Array(elements) => {
+        self.tokens.iter().try_fold(tree, |value, token| match (value, token) {
+            (Value::Object(members), Token::Name(token)) => members.get(&**token),
+            (Value::Array(elements), Token::Name(token)) => {
                 let index = token.parse().ok().filter(|index| is_index(token, *index))?;
                 elements.get(usize::try_from(index).ok()?)
             }
@@ -52,7 +87,7 @@ impl Pointer {
 
     /// The pointer to a member of the outermost object, whatever its name.
     pub(crate) fn member(name: &str) -> Pointer {
-        Pointer { tokens: Box::new([name.into()]) }
+        Pointer { tokens: Box::new([Token::Name(name.into())]), is_sum: false }
     }
 }
 
@@ -85,6 +120,8 @@ pub(crate) enum Found {
     Array(u64),
     /// An object, or null.
     Other,
+    /// What the numbers of a sum came to; `None` if something that was to be one is no whole number of at least 0.
+    Sum(Option<u64>),
 }
 
 impl Found {
@@ -95,7 +132,7 @@ impl Found {
             Found::Whole(number) => Some(number.to_string()),
             Found::Negative(number) => Some(number.to_string()),
             Found::Boolean(boolean) => Some(boolean.to_string()),
-            Found::Fraction(_) | Found::Array(_) | Found::Other => None,
+            Found::Fraction(_) | Found::Array(_) | Found::Other | Found::Sum(_) => None,
         }
     }
 }
@@ -112,7 +149,7 @@ pub(crate) fn look_up(text: &[u8], pointers: &[&Pointer]) -> Result<Vec<Option<F
     let mut reader = serde_json::Deserializer::from_slice(text);
     let mut found = vec![None; pointers.len()];
     let open = (0..pointers.len().min(MAX_POINTERS)).fold(0, |bits, index| bits | 1 << index);
-    Search { pointers, open, depth: 0, found: &mut found }.deserialize(&mut reader)?;
+    Search { pointers, open, depth: 0, found: &mut found, met: &mut 0 }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(found)
 }
@@ -124,20 +161,37 @@ struct Search<'s> {
     open: u64,
     depth: usize,
     found: &'s mut [Option<Found>],
+    /// A bit for each pointer of a sum that met something since its bit was cleared.
+    met: &'s mut u64,
 }
 
 impl Search<'_> {
     /// Notes what is here for the pointers that end here.
     fn note(self, value: &Found) {
         for ((index, pointer), found) in self.pointers.iter().enumerate().zip(self.found) {
-            if self.open >> index & 1 == 1 && pointer.tokens.len() == self.depth {
+            if self.open >> index & 1 == 0 || pointer.tokens.len() != self.depth {
+                continue;
+            }
+            if pointer.is_sum {
+                *self.met |= 1 << index;
+                add(found, value);
+            } else {
                 *found = Some(value.clone());
             }
         }
     }
 
+    /// Adds to the sums of some pointers.
+    fn add(&mut self, pointers: u64, value: u64) {
+        for (index, found) in self.found.iter_mut().enumerate() {
+            if pointers >> index & 1 == 1 {
+                add(found, &Found::Whole(value));
+            }
+        }
+    }
+
     /// The pointers whose next token is `is_next`.
-    fn leading_on(&self, is_next: impl Fn(&str) -> bool) -> u64 {
+    fn leading_on(&self, is_next: impl Fn(&Token) -> bool) -> u64 {
         let next = self.pointers.iter().map(|pointer| pointer.tokens.get(self.depth));
         let leads = next
             .enumerate()
@@ -146,8 +200,21 @@ impl Search<'_> {
     }
 
     fn inside(&mut self, open: u64) -> Search<'_> {
-        Search { pointers: self.pointers, open, depth: self.depth + 1, found: self.found }
+        Search { pointers: self.pointers, open, depth: self.depth + 1, found: self.found, met: self.met }
     }
+}
+
+/// Adds what is at one place of a sum to it.
+fn add(sum: &mut Option<Found>, value: &Found) {
+    let before = match sum {
+        Some(Found::Sum(sum)) => *sum,
+        _ => Some(0),
+    };
+    let after = match (before, value) {
+        (Some(before), Found::Whole(value)) => Some(before.saturating_add(*value)),
+        _ => None,
+    };
+    *sum = Some(Found::Sum(after));
 }
 
 impl<'de> DeserializeSeed<'de> for Search<'_> {
@@ -197,9 +264,12 @@ impl<'de> Visitor<'de> for Search<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
         let goes_deeper = self.leading_on(|_| true) != 0;
+        let each = self.leading_on(|token| *token == Token::Each);
+        self.add(each, 0);
         let mut length: u64 = 0;
         loop {
-            let open = if goes_deeper { self.leading_on(|token| is_index(token, length)) } else { 0 };
+            let open = if goes_deeper { each | self.leading_on(|token| token.is_index_of(length)) } else { 0 };
+            *self.met &= !each;
             let next = match open {
                 0 => elements.next_element::<IgnoredAny>()?.map(|_| ()),
                 open => elements.next_element_seed(self.inside(open))?,
@@ -207,8 +277,11 @@ impl<'de> Visitor<'de> for Search<'_> {
             if next.is_none() {
                 break;
             }
+            // An element that has nothing at the place counts 1, as what states no cost does.
+            self.add(each & !*self.met, 1);
             length += 1;
         }
+        *self.met |= each;
         self.note(&Found::Array(length));
         Ok(())
     }
@@ -222,7 +295,10 @@ impl<'de> Visitor<'de> for Search<'_> {
             }
             if seen & open != 0 {
                 let pointer = self.pointers.get(open.trailing_zeros() as usize);
-                let name = pointer.and_then(|pointer| pointer.tokens.get(self.depth)).map_or("", |name| name);
+                let name = match pointer.and_then(|pointer| pointer.tokens.get(self.depth)) {
+                    Some(Token::Name(name)) => name,
+                    _ => "",
+                };
                 return Err(A::Error::custom(format_args!("member `{name}` occurs twice")));
             }
             seen |= open;
@@ -252,7 +328,7 @@ impl Visitor<'_> for Member<'_, '_> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<u64, E> {
-        Ok(self.0.leading_on(|token| token == name))
+        Ok(self.0.leading_on(|token| token.is_name(name)))
     }
 }
 

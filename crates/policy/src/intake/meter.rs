@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::{HeaderMap, HeaderName};
 use tidegate_core::{UnitId, bounds};
 
 use super::json::{self, Found, Pointer};
@@ -25,9 +26,25 @@ pub(crate) fn cost_of(found: Option<Found>) -> Option<u64> {
     }
 }
 
-/// The first cost of each unit.
-pub(crate) fn by_unit(settles: &[Settle], costs: impl Iterator<Item = Option<u64>>) -> Vec<(UnitId, u64)> {
-    let mut found: Vec<(UnitId, u64)> = Vec::new();
+/// The whole number in a header that occurs once.
+pub(crate) fn header_cost(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    let mut values = headers.get_all(name).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    whole(value.to_str().ok()?.trim()).map(|amount| amount.min(bounds::MAX_AMOUNT))
+}
+
+/// A whole number in digits alone.
+pub(crate) fn whole(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// The costs `stated` already, and the first of each other unit.
+pub(crate) fn by_unit(
+    stated: Vec<(UnitId, u64)>,
+    settles: &[Settle],
+    costs: impl Iterator<Item = Option<u64>>,
+) -> Vec<(UnitId, u64)> {
+    let mut found = stated;
     for (settle, cost) in settles.iter().zip(costs) {
         if let Some(cost) = cost
             && !found.iter().any(|(unit, _)| *unit == settle.unit)
@@ -53,6 +70,8 @@ pub enum MeterProblem {
 /// Reads costs from the bytes of one response while they pass. How the bytes are cut into pieces makes no difference.
 #[derive(Debug)]
 pub struct ResponseMeter {
+    /// The costs that the headers stated.
+    stated: Vec<(UnitId, u64)>,
     settles: Arc<[Settle]>,
     form: Form,
     problem: Option<MeterProblem>,
@@ -69,21 +88,22 @@ enum Form {
 }
 
 impl ResponseMeter {
-    /// A meter for a response with these headers; `None` if its type is neither JSON nor an event stream.
-    pub(crate) fn new(settles: Arc<[Settle]>, headers: &http::HeaderMap) -> Option<ResponseMeter> {
-        let content_type = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
-        let essence = content_type.split(';').next()?.trim().to_ascii_lowercase();
-        let is_json =
-            essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
-        let form = match &*essence {
-            _ if is_json => Form::Json(Vec::new()),
-            "text/event-stream" => Form::Events(Events::new(settles.len())),
-            _ => return None,
-        };
-        if super::is_compressed(headers) {
-            return Some(ResponseMeter { settles, form: Form::Ignored, problem: Some(MeterProblem::Compressed) });
+    /// A meter for a response with these headers, which stated some costs; `None` if there is nothing to tell or to look
+    /// for, as its type is neither JSON nor an event stream.
+    pub(crate) fn new(
+        stated: Vec<(UnitId, u64)>,
+        settles: Arc<[Settle]>,
+        headers: &HeaderMap,
+    ) -> Option<ResponseMeter> {
+        let form = Some(headers).filter(|_| !settles.is_empty()).and_then(|headers| form_of(&settles, headers));
+        match form {
+            None if stated.is_empty() => None,
+            None => Some(ResponseMeter { stated, settles, form: Form::Ignored, problem: None }),
+            Some(_) if super::is_compressed(headers) => {
+                Some(ResponseMeter { stated, settles, form: Form::Ignored, problem: Some(MeterProblem::Compressed) })
+            }
+            Some(form) => Some(ResponseMeter { stated, settles, form, problem: None }),
         }
-        Some(ResponseMeter { settles, form, problem: None })
     }
 
     /// Takes the next bytes of the body.
@@ -117,7 +137,7 @@ impl ResponseMeter {
                     Ok(found) => found.into_iter().map(cost_of).collect(),
                     Err(_) => {
                         self.problem = Some(MeterProblem::Unreadable);
-                        return None;
+                        Vec::new()
                     }
                 }
             }
@@ -126,10 +146,22 @@ impl ResponseMeter {
                 self.problem = events.has_skipped.then_some(MeterProblem::TooLong);
                 events.last
             }
-            Form::Ignored => return None,
+            Form::Ignored => Vec::new(),
         };
-        let found = by_unit(&self.settles, costs.into_iter());
+        let found = by_unit(std::mem::take(&mut self.stated), &self.settles, costs.into_iter());
         (!found.is_empty()).then_some(found)
+    }
+}
+
+/// How costs are looked for in a body of this type.
+fn form_of(settles: &[Settle], headers: &HeaderMap) -> Option<Form> {
+    let content_type = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = content_type.split(';').next()?.trim().to_ascii_lowercase();
+    let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    match &*essence {
+        _ if is_json => Some(Form::Json(Vec::new())),
+        "text/event-stream" => Some(Form::Events(Events::new(settles.len()))),
+        _ => None,
     }
 }
 

@@ -5,11 +5,13 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use tidegate_core::{AttributeId, bounds};
 
 use super::bad_request::BadRequest;
 use super::json::{self, Found, Pointer};
 use super::jwt;
+use super::meter;
 use super::path::{self, Plus};
 use super::routes::Shape;
 use super::sources::{Inputs, Place, Source};
@@ -173,15 +175,40 @@ impl<'r> Reading<'r> {
         Ok(None)
     }
 
-    /// The length of the array at the pointer `index` of those that were passed; one if there is none.
-    pub(crate) fn array_length(&self, index: usize) -> Result<u64, BadRequest> {
+    /// The cost at the pointer `index` of those that were passed: the length of an array, or a sum.
+    pub(crate) fn body_cost(&self, index: usize) -> Result<Option<u64>, BadRequest> {
         match self.body.found() {
             Ok(found) => match found.get(self.inputs.bodies.len() + index) {
-                Some(Some(Found::Array(length))) => Ok((*length).min(bounds::MAX_AMOUNT)),
-                _ => Ok(1),
+                Some(Some(Found::Array(length))) => Ok(Some(*length)),
+                Some(Some(Found::Sum(Some(sum)))) => Ok(Some(*sum)),
+                Some(Some(Found::Sum(None))) => {
+                    Err(BadRequest::at("body", "expected whole numbers, of at least 0, where the cost is stated"))
+                }
+                _ => Ok(None),
             },
-            Err(unread) => unread.refusal().map_or(Ok(1), Err),
+            Err(unread) => unread.refusal().map_or(Ok(None), Err),
         }
+    }
+
+    /// The cost in a header.
+    pub(crate) fn header_cost(&self, index: usize) -> Result<Option<u64>, BadRequest> {
+        let Some(text) = self.headers[index].filter(|text| !text.is_empty()) else { return Ok(None) };
+        match meter::whole(text).filter(|amount| *amount <= bounds::MAX_AMOUNT) {
+            Some(amount) => Ok(Some(amount)),
+            None => {
+                let message = format!("expected a whole number of at most {}", bounds::MAX_AMOUNT);
+                Err(BadRequest::at(format!("header {}", self.inputs.headers[index]), message))
+            }
+        }
+    }
+
+    /// How many bytes the body has: `body`, or as many as are announced.
+    pub(crate) fn body_length(&self, body: Option<&[u8]>) -> Result<u64, BadRequest> {
+        if let Some(body) = body {
+            return Ok(body.len() as u64);
+        }
+        let Some(length) = one_header(self.body.headers, &CONTENT_LENGTH)? else { return Ok(0) };
+        meter::whole(length).ok_or_else(|| BadRequest::at("header content-length", "expected a whole number"))
     }
 
     pub(crate) fn shown(&self, place: &Place) -> String {

@@ -91,7 +91,8 @@ impl Inputs {
         })
     }
 
-    fn header(&mut self, name: &str) -> Result<usize, String> {
+    /// The index of a header by its name.
+    pub(crate) fn header(&mut self, name: &str) -> Result<usize, String> {
         let name =
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not the name of a header"))?;
         Ok(index_of(&mut self.headers, name))

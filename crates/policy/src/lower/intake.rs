@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::HeaderName;
+
 use super::Lowering;
-use crate::file::{Choice, Quota};
-use crate::intake::{CostDraft, IntakeDraft, SettleDraft};
+use crate::file::{self, Choice, Quota};
+use crate::intake::{CostDraft, CostSource, IntakeDraft, SettleDraft, SettleSource};
 use crate::problem::Problem;
 use crate::reading::{Place, Text};
 
@@ -27,16 +29,47 @@ impl<'f> Lowering<'f> {
         let mut costs = Vec::new();
         for unit in &self.file.units {
             let mut stated: BTreeMap<String, Place> = BTreeMap::new();
+            let mut of_rest: Option<Place> = None;
             for cost in &unit.costs {
-                let on = self.on(&cost.on);
-                self.note_stated(&mut stated, &unit.name, &cost.on);
-                let length_of = cost.length_of.as_ref().and_then(|text| self.pointer(text, "body"));
-                if let Some(length_of) = length_of {
-                    costs.push(CostDraft { unit: unit.name.to_string(), on, length_of: length_of.to_owned() });
+                let on = cost.on.as_ref().map(|on| self.on(on));
+                match (&cost.on, of_rest) {
+                    (Some(on), _) => self.note_stated(&mut stated, &unit.name, on),
+                    (None, Some(first)) => self.note(Problem::cost_of_rest_twice(cost.place, &unit.name, first)),
+                    (None, None) => of_rest = Some(cost.place),
+                }
+                if let Some(source) = cost.source.as_ref().and_then(|source| self.cost_source(source)) {
+                    costs.push(CostDraft { unit: unit.name.to_string(), on, source });
                 }
             }
         }
         costs
+    }
+
+    fn cost_source(&mut self, source: &'f file::CostSource) -> Option<CostSource> {
+        match source {
+            file::CostSource::Is(amount) => Some(CostSource::Is(*amount)),
+            file::CostSource::Header(name) => self.header(name, name).map(CostSource::Header),
+            file::CostSource::LengthOf(text) => {
+                self.pointer(text, "body").map(|pointer| CostSource::LengthOf(pointer.to_owned()))
+            }
+            file::CostSource::SumOf(text) => {
+                self.pointer(text, "body").map(|pointer| CostSource::SumOf(pointer.to_owned()))
+            }
+            file::CostSource::BytesOf(text) if &**text == "body" => Some(CostSource::BytesOfBody),
+            file::CostSource::BytesOf(text) => {
+                self.note(Problem::bad_pointer(text.place, text, "`body`, all of it", "write `bytes_of = \"body\"`"));
+                None
+            }
+        }
+    }
+
+    /// The name of a header, which is a part of `text`.
+    fn header(&mut self, text: &Text, name: &str) -> Option<String> {
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            self.note(Problem::bad_name(text, text.place_of(name), "a header", "letters, digits and `-`"));
+            return None;
+        }
+        Some(name.to_owned())
     }
 
     /// Notes operations whose cost in a unit an earlier entry states. `stated` are those of the earlier entries.
@@ -56,14 +89,12 @@ impl<'f> Lowering<'f> {
         let mut settles = Vec::new();
         for unit in &self.file.units {
             let Some(settle) = &unit.settle else { continue };
-            if !unit.costs.is_empty() {
-                let label = "the answer says it";
-                let help = "keep `cost` or `settle`";
-                self.note(Problem::unsettled(settle.place, "the request says this cost already", label, help));
-            }
-            if let Some(pointer) = self.pointer(settle, "response") {
-                let unit = unit.name.to_string();
-                settles.push(SettleDraft { unit, on: None, pointer: pointer.to_owned() });
+            let source = match settle.strip_prefix("response-header:") {
+                Some(name) => self.header(settle, name).map(SettleSource::Header),
+                None => self.pointer(settle, "response").map(|pointer| SettleSource::Body(pointer.to_owned())),
+            };
+            if let Some(source) = source {
+                settles.push(SettleDraft { unit: unit.name.to_string(), on: None, source });
             }
         }
         settles

@@ -64,7 +64,12 @@ fn read_client(client: Json<'_>) -> Result<IpAddr, BadQuestion> {
         .map_err(|_| BadQuestion::new("not an address").help("write 203.0.113.9 or 2001:db8::9, without a port"))
 }
 
-fn read_headers(headers: Json<'_>) -> Result<HeaderMap, BadQuestion> {
+/// The headers that an object tells: strings, or lists of them for those that occur several times.
+///
+/// # Errors
+///
+/// The first mistake, at its place in the object.
+pub fn read_headers(headers: Json<'_>) -> Result<HeaderMap, BadQuestion> {
     let mut read = HeaderMap::new();
     for (name, value) in headers.members()? {
         let values = if value.is_array() { value.items(MAX_HEADERS) } else { Ok(vec![value]) };

@@ -130,7 +130,9 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         let target = Target::of(request.method(), target)?;
         let api = self.api(&authority, &target)?;
         let route = api.intake.route_of(request.method(), target)?;
-        let gathered = match api.intake.needs_body(route.operation()) {
+        let is_of_unknown_length = request.body().size_hint().exact().is_none();
+        let needs_length = is_of_unknown_length && api.intake.needs_length(route.operation());
+        let gathered = match needs_length || api.intake.needs_body(route.operation()) {
             true => Some(self.gather(request).await?),
             false => None,
         };

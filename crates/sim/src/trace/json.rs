@@ -1,8 +1,9 @@
 //! A JSON line: `{"t":…,"attributes":{…},"cost":{…}}`, or with a `request` that the facts are taken from, and the
 //! `response` that the upstream gave it.
 
+use http::HeaderMap;
 use tidegate_core::Policy;
-use tidegate_policy::question::{BadQuestion, Json, Question, Request};
+use tidegate_policy::question::{BadQuestion, Json, Question, Request, read_headers};
 
 use super::{Ask, Entry, Response, instant};
 
@@ -34,13 +35,14 @@ fn object(text: &[u8]) -> Result<Json<'_>, BadQuestion> {
 }
 
 fn read_response(response: Json<'_>) -> Result<Response, BadQuestion> {
-    let [status, body] = response.known_members(["status", "body"])?;
+    let [status, headers, body] = response.known_members(["status", "headers", "body"])?;
     let status = status.map_or(Ok(200), Json::amount).map_err(|bad| bad.inside("status"))?;
     if !(100..=999).contains(&status) {
         return Err(BadQuestion::new("expected a status from 100 to 999").inside("status"));
     }
     let body = body.map(Json::tree).transpose().map_err(|bad| bad.inside("body"))?;
-    Ok(Response { body })
+    let headers = headers.map_or_else(|| Ok(HeaderMap::new()), read_headers).map_err(|bad| bad.inside("headers"))?;
+    Ok(Response { headers, body })
 }
 
 fn missing(name: &str) -> BadQuestion {

@@ -52,14 +52,15 @@ fn only_operations_with_such_a_limit_settle() {
         assert!(!api.intake.settles(api.operation(operation)));
         assert!(api.intake.response_meter(api.operation(operation), &headers("application/json")).is_none());
         let body = json!({"usage": {"total_tokens": 5}});
-        assert_eq!(api.intake.settled_costs(api.operation(operation), &body), []);
+        assert_eq!(api.intake.settled_costs(api.operation(operation), &HeaderMap::new(), Some(&body)), []);
     }
 }
 
 #[test]
 fn costs_in_a_tree() {
     let api = api();
-    let costs = |body: serde_json::Value| api.intake.settled_costs(api.operation("chat"), &body);
+    let costs =
+        |body: serde_json::Value| api.intake.settled_costs(api.operation("chat"), &HeaderMap::new(), Some(&body));
     let [tokens, words] = ["tokens", "words"].map(|unit| api.policy.unit(unit).unwrap());
     assert_eq!(costs(json!({"usage": {"total_tokens": 42, "requests": 7}})), [(tokens, 42)]);
     assert_eq!(costs(json!({"usage": {"total_tokens": 0, "words": [3, 4]}})), [(tokens, 0), (words, 3)]);
@@ -81,7 +82,7 @@ fn indices_have_one_spelling() {
         let sketch = Sketch::new().limit_in("tokens", Cost::Settled, "l", &[], &[]).settle("tokens", None, pointer);
         let api = sketch.build();
         let expected = if is_found { tokens(&api, 7) } else { None };
-        let tree = api.intake.settled_costs(api.operation("other"), &json!({"a": [7]}));
+        let tree = api.intake.settled_costs(api.operation("other"), &HeaderMap::new(), Some(&json!({"a": [7]})));
         assert_eq!(Some(tree).filter(|found| !found.is_empty()), expected, "{pointer}");
         let mut meter = api.intake.response_meter(api.operation("other"), &headers("application/json")).unwrap();
         meter.feed(br#"{"a":[7]}"#);

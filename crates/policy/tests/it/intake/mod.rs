@@ -4,6 +4,7 @@ mod addresses;
 mod attributes;
 mod bodies;
 mod build;
+mod costs;
 mod demands;
 mod derived;
 mod hosts;

@@ -8,8 +8,8 @@ use tidegate_core::{
     Span, Timestamp,
 };
 use tidegate_policy::{
-    Asked, AttributeDraft, BadRequest, CostDraft, Facts, From, Intake, IntakeDraft, IntakeError, JwtDraft, RouteDraft,
-    SettleDraft, SourceDraft,
+    Asked, AttributeDraft, BadRequest, CostDraft, CostSource, Facts, From, Intake, IntakeDraft, IntakeError, JwtDraft,
+    RouteDraft, SettleDraft, SettleSource, SourceDraft,
 };
 
 /// 2024-02-01T00:00:00Z.
@@ -120,15 +120,23 @@ impl Sketch {
         self
     }
 
-    pub(crate) fn cost(mut self, unit: &str, on: &[&str], length_of: &str) -> Sketch {
-        let on = on.iter().map(|&on| on.to_owned()).collect();
-        self.intake.costs.push(CostDraft { unit: unit.to_owned(), on, length_of: length_of.to_owned() });
+    pub(crate) fn cost(self, unit: &str, on: &[&str], length_of: &str) -> Sketch {
+        self.costing(unit, Some(on), CostSource::LengthOf(length_of.to_owned()))
+    }
+
+    pub(crate) fn costing(mut self, unit: &str, on: Option<&[&str]>, source: CostSource) -> Sketch {
+        let on = on.map(|on| on.iter().map(|&on| on.to_owned()).collect());
+        self.intake.costs.push(CostDraft { unit: unit.to_owned(), on, source });
         self
     }
 
-    pub(crate) fn settle(mut self, unit: &str, on: Option<&[&str]>, pointer: &str) -> Sketch {
+    pub(crate) fn settle(self, unit: &str, on: Option<&[&str]>, pointer: &str) -> Sketch {
+        self.settling(unit, on, SettleSource::Body(pointer.to_owned()))
+    }
+
+    pub(crate) fn settling(mut self, unit: &str, on: Option<&[&str]>, source: SettleSource) -> Sketch {
         let on = on.map(|on| on.iter().map(|&on| on.to_owned()).collect());
-        self.intake.settles.push(SettleDraft { unit: unit.to_owned(), on, pointer: pointer.to_owned() });
+        self.intake.settles.push(SettleDraft { unit: unit.to_owned(), on, source });
         self
     }
 

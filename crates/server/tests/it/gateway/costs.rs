@@ -1,6 +1,6 @@
 //! Costs that only the answer states, and what is held until it is over (P14, I5).
 
-use super::stand::{Client, Gate, Recorder, soon, waits_for};
+use super::stand::{Client, Gate, Recorder, Seen, soon, waits_for};
 use tokio::net::TcpListener;
 
 pub(super) const CHAT: &str = r#"
@@ -197,4 +197,52 @@ async fn clients_that_leave_at_any_moment_hold_nothing() {
         }
     }
     gate.until(|gate| gate.remaining_of("slow", "slow") == 1000).await;
+}
+
+/// A reserve is charged up front and settled by the answer, up or down, in its body or its head.
+#[tokio::test]
+async fn a_reserve_is_settled_up_and_down() {
+    let policy = r#"
+        name = "llm"
+        [operations]
+        chat = { routes = "POST /chat" }
+        [units.tokens]
+        cost   = { on = ["chat"], header = "X-Max-Tokens" }
+        settle = "response-header:X-Tokens"
+        [units.bytes]
+        cost = { bytes_of = "body" }
+        [[limit]]
+        name  = "tokens"
+        on    = ["chat"]
+        unit  = "tokens"
+        quota = "100/366d"
+        [[limit]]
+        name  = "bytes"
+        unit  = "bytes"
+        quota = "1000/366d"
+    "#;
+    let answer = |seen: &Seen| {
+        let used = seen.header("x-uses").unwrap_or("none");
+        format!("HTTP/1.1 200 OK\r\nx-tokens: {used}\r\ncontent-length: 2\r\n\r\nok").into_bytes()
+    };
+    let upstream = Recorder::answering(answer).await;
+    let gate = Gate::open(policy, Some(upstream.address)).await;
+    let mut client = gate.client().await;
+    let mut bytes = 1_000;
+    for (reserve, uses, body, status, remaining) in [
+        ("40", "10", "content-length: 5\r\n\r\nhello", 200, 90),
+        ("40", "60", "content-length: 5\r\n\r\nhello", 200, 30),
+        ("40", "1", "content-length: 5\r\n\r\nhello", 429, 30),
+        ("20", "none", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, 10),
+        ("ten", "1", "\r\n", 400, 10),
+        ("10", "0", "\r\n", 200, 10),
+    ] {
+        client
+            .send(&format!("POST /chat HTTP/1.1\r\nHost: x\r\nx-max-tokens: {reserve}\r\nx-uses: {uses}\r\n{body}"))
+            .await;
+        assert_eq!(client.answer().await.status, status, "{reserve} {uses}");
+        gate.until(|gate| gate.remaining_of("chat", "tokens") == remaining).await;
+        bytes -= if status == 200 && body.len() > 2 { 5 } else { 0 };
+        assert_eq!(gate.remaining_of("chat", "bytes"), bytes, "{reserve} {uses}");
+    }
 }

@@ -16,4 +16,4 @@ pub use event::Observer;
 pub use limiter::Limiter;
 pub use receipt::Receipt;
 pub use reservations::{MAX_RESERVATIONS, NotAnId, Places, ReservationId, ReserveError, SettleError};
-pub use store::{Memory, MemoryOptions};
+pub use store::{Memory, MemoryOptions, NoMemory};

@@ -20,4 +20,4 @@
 
 pub mod memory;
 
-pub use memory::{Memory, MemoryOptions};
+pub use memory::{Memory, MemoryOptions, NoMemory};

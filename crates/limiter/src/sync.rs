@@ -54,9 +54,11 @@ impl Backoff {
 
 /// Words of zeros. The system hands out zeroed pages as they are touched, so that a large table costs nothing until it
 /// is used.
-pub(crate) fn zeros(length: usize) -> Box<[AtomicU64]> {
+///
+/// `None` if the system does not promise that much.
+pub(crate) fn zeros(length: usize) -> Option<Box<[AtomicU64]>> {
     #[cfg(loom)]
-    return (0..length).map(|_| AtomicU64::new(0)).collect();
+    return Some((0..length).map(|_| AtomicU64::new(0)).collect());
     #[cfg(not(loom))]
-    bytemuck::zeroed_slice_box(length)
+    bytemuck::try_zeroed_slice_box(length).ok()
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tidegate_limiter::NoMemory;
 use tidegate_policy::{Fit, Serving, Target, host_of};
 
 use crate::Api;
@@ -128,6 +129,8 @@ pub enum BookError {
     },
     /// There are more than [`MAX_POLICIES`].
     TooMany,
+    /// The store has no memory for what their limits count.
+    NoMemory(NoMemory),
 }
 
 impl fmt::Display for BookError {
@@ -140,6 +143,7 @@ impl fmt::Display for BookError {
                 f,
                 "policies `{first}` and `{second}` are both for {what}; tell them apart by `hosts` or `prefix` in [serve]"
             ),
+            BookError::NoMemory(error) => error.fmt(f),
             BookError::TooMany => write!(f, "more than {MAX_POLICIES} policies; run several servers"),
         }
     }

@@ -116,6 +116,9 @@ impl<C: Clock> Engine<C> {
             places.insert(at.min(places.len()), Place::New(Box::new(api)));
         }
         book::check(places.iter().map(Place::api))?;
+        for place in &places {
+            self.limiter.store().make_room_for(&place.api().policy).map_err(BookError::NoMemory)?;
+        }
         let stays = |api: &Arc<Api>| places.iter().any(|place| place.api().policy.name() == api.policy.name());
         let gone = old.apis().iter().filter(|api| !stays(api)).map(|api| api.policy.version());
         let retired = gone.max().unwrap_or(0).max(installs.retired);

@@ -8,7 +8,8 @@
 //! **Bounds.** Counters are kept in up to three tables, one for each size of state; each holds at most
 //! [`MemoryOptions::max_counters`] counters and takes, once touched, 32 bytes for each of them (fixed windows, token
 //! buckets, concurrency), 183 bytes (sliding windows of up to 13 cells) or 680 bytes (up to 61 cells), and never more.
-//! The second and third are set up by the first counter that needs them.
+//! The second and third are set up by [`Memory::make_room_for`] a policy
+//! that needs them.
 //!
 //! **At the cap** a counter that is not idle is never forgotten (I51). A new counter takes the place of an idle one; if
 //! there is none in its buckets and none in the next few in turn, its limit refuses on `Basis::StoreFull` and says to
@@ -21,10 +22,10 @@ mod quick;
 mod table;
 mod transaction;
 
-use std::array;
 use std::sync::{Arc, OnceLock};
+use std::{array, fmt};
 
-use tidegate_core::{Charge, Charges, Statuses, Timestamp, bounds};
+use tidegate_core::{Charge, Charges, Policy, Statuses, Timestamp, bounds};
 
 pub(crate) use fingerprint::Fingerprint;
 
@@ -72,12 +73,34 @@ impl Memory {
         Memory {
             fingerprinter: Fingerprinter::random(),
             max_counters,
-            small: Table::new(Class::Small, max_counters),
+            small: table_of(Class::Small, max_counters),
             medium: OnceLock::new(),
             large: OnceLock::new(),
             unsettled: AtomicU64::new(0),
             leaked: Arc::default(),
         }
+    }
+
+    /// Sets up the tables that the rules of `policy` need, so that no demand has to: to be called before the first.
+    ///
+    /// # Errors
+    ///
+    /// The system does not promise as much memory as the cap on counters wants.
+    pub fn make_room_for(&self, policy: &Policy) -> Result<(), NoMemory> {
+        for rule in policy.rules() {
+            let class = Class::of(rule);
+            let place = match class {
+                Class::Small => continue,
+                Class::Medium => &self.medium,
+                Class::Large => &self.large,
+            };
+            if place.get().is_none() {
+                let table = Table::new(class, self.max_counters);
+                // Whoever was quicker has set up the same.
+                let _ = place.set(table.ok_or(NoMemory { max_counters: self.max_counters })?);
+            }
+        }
+        Ok(())
     }
 
     /// Charges all or nothing, as `store.rs` says, into `statuses`. Allocates nothing, and locks nothing
@@ -195,14 +218,34 @@ impl Memory {
     fn table(&self, class: Class) -> &Table {
         match class {
             Class::Small => &self.small,
-            Class::Medium => self.medium.get_or_init(|| Table::new(class, self.max_counters)),
-            Class::Large => self.large.get_or_init(|| Table::new(class, self.max_counters)),
+            Class::Medium => self.medium.get_or_init(|| table_of(class, self.max_counters)),
+            Class::Large => self.large.get_or_init(|| table_of(class, self.max_counters)),
         }
     }
 
     fn tables(&self) -> impl Iterator<Item = &Table> {
         [Some(&self.small), self.medium.get(), self.large.get()].into_iter().flatten()
     }
+}
+
+/// The system does not promise the memory for as many counters as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory {
+    /// The cap.
+    pub max_counters: usize,
+}
+
+impl fmt::Display for NoMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no memory for {} counters of a sliding window: lower the cap", self.max_counters)
+    }
+}
+
+impl std::error::Error for NoMemory {}
+
+/// A table for who cannot do without: at the start, and where nobody called [`Memory::make_room_for`].
+fn table_of(class: Class, max_counters: usize) -> Table {
+    Table::new(class, max_counters).expect("memory for as many counters as there may be")
 }
 
 /// Counters that are sought ahead, at most: twice as many as demands, for most have one or two limits; at least those of

@@ -1,9 +1,9 @@
 //! What is particular to the store in memory.
 
-use tidegate_core::{ChargeList, Demand, LimitDraft, Span, Status, Statuses, Timestamp};
+use tidegate_core::{Algorithm, ChargeList, Demand, LimitDraft, Span, Status, Statuses, Timestamp};
 use tidegate_limiter::{Memory, MemoryOptions};
 
-use crate::support::{START, demand, limit, policy};
+use crate::support::{START, by, demand, limit, policy};
 
 /// The status of a demand's only limit.
 fn ask(memory: &Memory, asked: &Demand<'_>, now: Timestamp) -> Status {
@@ -76,4 +76,20 @@ fn values_do_not_run_into_each_other() {
         assert!(ask(&memory, &asked, START).fits(), "{name:?}");
     }
     assert_eq!(memory.counters(), 8);
+}
+
+/// Must-hold: a cap too large for this machine is refused when the policy is installed, and no demand aborts on it.
+#[test]
+fn a_table_that_does_not_fit_is_refused_before_any_demand() {
+    let memory = Memory::new(MemoryOptions { max_counters: 1_000 });
+    let sliding = |cells| policy(vec![by(Algorithm::SlidingWindow { cells }, limit("l", 5, 10))]);
+    let before = memory.bytes();
+    assert_eq!(memory.make_room_for(&policy(vec![limit("l", 5, 10)])), Ok(()));
+    assert_eq!(memory.bytes(), before, "fixed windows need no other table");
+    assert_eq!(memory.make_room_for(&sliding(10)), Ok(()));
+    let medium = memory.bytes();
+    assert!(medium > before + 1_000 * 100);
+    assert_eq!((memory.make_room_for(&sliding(10)), memory.bytes()), (Ok(()), medium), "once");
+    assert_eq!(memory.make_room_for(&sliding(61)), Ok(()));
+    assert!(memory.bytes() > medium + 1_000 * 500);
 }

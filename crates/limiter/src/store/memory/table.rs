@@ -65,14 +65,15 @@ pub(super) struct Seat {
 }
 
 impl Table {
-    /// A table for `cap` counters. Its words are zeroed by the system as they are touched.
-    pub(super) fn new(class: Class, cap: usize) -> Table {
+    /// A table for `cap` counters. Its words are zeroed by the system as they are touched; `None` if the system does not
+    /// promise as many.
+    pub(super) fn new(class: Class, cap: usize) -> Option<Table> {
         let buckets = buckets_for(class, cap);
-        let words = zeros(buckets * class.bucket_words() + LINE_WORDS);
+        let words = zeros(buckets * class.bucket_words() + LINE_WORDS)?;
         let past_line = words.as_ptr().addr() / size_of::<AtomicU64>() % LINE_WORDS;
         let origin = if past_line == 0 { 0 } else { LINE_WORDS - past_line };
         let (occupied, hand) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Table { words, origin, class, buckets, cap, occupied, hand, forgotten: AtomicU64::new(0) }
+        Some(Table { words, origin, class, buckets, cap, occupied, hand, forgotten: AtomicU64::new(0) })
     }
 
     pub(super) fn class(&self) -> Class {

@@ -4,14 +4,12 @@
 //! user's, the tenant's (a hundred users each) and everybody's; governor needs three calls for them, which are not
 //! atomic. All of a decision is counted: Tidegate's demand and limitador's context are made in it.
 
-use std::collections::HashMap;
-use std::num::NonZeroU32;
+#[cfg(feature = "peers")]
+mod peers;
 
-use governor::{DefaultKeyedRateLimiter, RateLimiter};
-use limitador::limit::{Context, Limit, Namespace};
 use tidegate_core::{
-    Algorithm, AttributeId, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree,
-    Slate, Span,
+    Algorithm, AttributeId, Cost, Demand, DemandBuilder, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota,
+    QuotaTree, Slate, Span,
 };
 use tidegate_limiter::{Limiter, Memory, MemoryOptions, SystemClock};
 
@@ -36,10 +34,19 @@ pub struct Case {
 pub trait Subject: Sync {
     /// Asks for one request of a user and says whether it was admitted.
     fn ask(&self, names: &mut Names, user: u64) -> bool;
+
+    /// Asks for one request of each of these users and says how many were admitted.
+    fn ask_all(&self, names: &mut Names, users: &[u64; BATCH]) -> u64 {
+        users.iter().map(|user| u64::from(self.ask(names, *user))).sum()
+    }
 }
 
+/// Requests that are asked for at once of what can decide batches.
+pub const BATCH: usize = 64;
+
 /// The names of what measures of a case are taken of.
-pub const SUBJECTS: [&str; 5] = ["null", "tidegate-bucket", "tidegate-window", "governor", "limitador"];
+pub const SUBJECTS: [&str; 6] =
+    ["null", "tidegate-bucket", "tidegate-window", "tidegate-batch", "governor", "limitador"];
 
 /// A subject by its name.
 pub fn subject(name: &str, case: Case) -> Box<dyn Subject> {
@@ -47,10 +54,13 @@ pub fn subject(name: &str, case: Case) -> Box<dyn Subject> {
         "null" => Box::new(Null),
         "tidegate-bucket" => Box::new(Tidegate::new(case, Algorithm::TokenBucket, 0)),
         "tidegate-window" => Box::new(Tidegate::new(case, Algorithm::FixedWindow, 0)),
-        // 1,000 limits, of which the same ones match as without the others.
+        // 1,000 limits and 10,000 operations, where the same limits match as without the others.
         "tidegate-1000-limits" => Box::new(Tidegate::new(case, Algorithm::TokenBucket, 1_000 - case.limits)),
-        "governor" => Box::new(Governor::new(case)),
-        "limitador" => Box::new(Limitador::new(case)),
+        "tidegate-batch" => Box::new(Batches(Tidegate::new(case, Algorithm::TokenBucket, 0))),
+        #[cfg(feature = "peers")]
+        "governor" => Box::new(peers::Governor::new(case)),
+        #[cfg(feature = "peers")]
+        "limitador" => Box::new(peers::Limitador::new(case)),
         other => panic!("no subject is called {other}"),
     }
 }
@@ -126,9 +136,10 @@ struct Tidegate {
 impl Tidegate {
     fn new(case: Case, algorithm: Algorithm, others: usize) -> Tidegate {
         let limits = three_limits(case.limits, algorithm, case.verdicts);
+        let operations = if others > 0 { 10_000 } else { 100 };
         let others = (0..others)
             .map(|number| limit(&format!("other-{number}"), "user", Some(number % 100), algorithm, case.verdicts));
-        let operations = (0..100).map(|number| format!("other-{number}")).chain(["other".into()]);
+        let operations = (0..operations).map(|number| format!("other-{number}")).chain(["other".into()]);
         let draft = PolicyDraft {
             name: "bench".into(),
             attributes: ["user", "tenant"].map(String::from).into(),
@@ -187,82 +198,42 @@ fn limit(name: &str, per: &str, on: Option<usize>, algorithm: Algorithm, verdict
 impl Subject for Tidegate {
     fn ask(&self, names: &mut Names, user: u64) -> bool {
         names.write(user, self.limits);
-        let mut demand = Demand::on(&self.policy);
-        demand.set(self.attributes[0], text(&names.user)).expect("a short name");
-        if self.limits > 1 {
-            demand.set(self.attributes[1], text(&names.tenant)).expect("a short name");
-        }
+        let mut demand = self.demand(&names.user, &names.tenant);
         self.limiter.check_on(&mut names.slate, demand.finish()).is_admitted()
     }
 }
 
-struct Governor {
-    users: DefaultKeyedRateLimiter<String>,
-    tenants: DefaultKeyedRateLimiter<String>,
-    global: DefaultKeyedRateLimiter<String>,
-    everybody: String,
-    limits: usize,
+impl Tidegate {
+    fn demand<'a>(&'a self, user: &'a [u8; 18], tenant: &'a [u8; 18]) -> DemandBuilder<'a> {
+        let mut demand = Demand::on(&self.policy);
+        demand.set(self.attributes[0], text(user)).expect("a short name");
+        if self.limits > 1 {
+            demand.set(self.attributes[1], text(tenant)).expect("a short name");
+        }
+        demand
+    }
 }
 
-impl Governor {
-    fn new(case: Case) -> Governor {
-        let quota = match case.verdicts {
-            Verdicts::Admitted => governor::Quota::per_second(NonZeroU32::new(1_000_000_000).expect("not zero")),
-            Verdicts::Refused => {
-                governor::Quota::with_period(std::time::Duration::from_secs(86_400)).expect("not zero")
+/// Asked in batches.
+struct Batches(Tidegate);
+
+impl Subject for Batches {
+    fn ask(&self, names: &mut Names, user: u64) -> bool {
+        self.0.ask(names, user)
+    }
+
+    fn ask_all(&self, names: &mut Names, users: &[u64; BATCH]) -> u64 {
+        let mut written = [(names.user, names.tenant); BATCH];
+        for ((user, tenant), number) in written.iter_mut().zip(users) {
+            digits(user, *number);
+            if self.0.limits > 1 {
+                digits(tenant, *number / 100);
             }
-        };
-        let [users, tenants, global] = [(); 3].map(|()| RateLimiter::keyed(quota));
-        Governor { users, tenants, global, everybody: "all".into(), limits: case.limits }
-    }
-}
-
-impl Subject for Governor {
-    fn ask(&self, names: &mut Names, user: u64) -> bool {
-        names.write(user, self.limits);
-        names.copy_texts(self.limits);
-        let mut admitted = self.users.check_key(&names.user_text).is_ok();
-        if self.limits > 1 {
-            // All three are asked even if one refuses, as a caller must who reports what is left.
-            admitted &= self.tenants.check_key(&names.tenant_text).is_ok();
-            admitted &= self.global.check_key(&self.everybody).is_ok();
         }
+        let demands: [Demand<'_>; BATCH] =
+            std::array::from_fn(|place| self.0.demand(&written[place].0, &written[place].1).build());
+        let mut admitted = 0;
+        self.0.limiter.check_batch(&demands, |decision| admitted += u64::from(decision.is_admitted()));
         admitted
-    }
-}
-
-struct Limitador {
-    limiter: limitador::RateLimiter,
-    namespace: Namespace,
-    limits: usize,
-}
-
-impl Limitador {
-    fn new(case: Case) -> Limitador {
-        let most = match case.verdicts {
-            Verdicts::Admitted => 1_000_000_000_000,
-            Verdicts::Refused => 1,
-        };
-        let limiter = limitador::RateLimiter::new(case.users * 2 + 1_000);
-        for variable in [Some("user"), Some("tenant"), None].into_iter().take(case.limits) {
-            let variables: Vec<_> =
-                variable.into_iter().map(|name| name.try_into().expect("a variable's name")).collect();
-            limiter.add_limit(Limit::new("bench", most, 86_400, Vec::new(), variables));
-        }
-        Limitador { limiter, namespace: "bench".into(), limits: case.limits }
-    }
-}
-
-impl Subject for Limitador {
-    fn ask(&self, names: &mut Names, user: u64) -> bool {
-        names.write(user, self.limits);
-        let mut values = HashMap::with_capacity(self.limits);
-        values.insert("user".to_string(), text(&names.user).to_string());
-        if self.limits > 1 {
-            values.insert("tenant".to_string(), text(&names.tenant).to_string());
-        }
-        let context = Context::from(values);
-        let result = self.limiter.check_rate_limited_and_update(&self.namespace, &context, 1);
-        !result.expect("a limit that can be evaluated").limited
     }
 }

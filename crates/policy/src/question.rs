@@ -256,13 +256,15 @@ impl<'t> Json<'t> {
 pub struct Question<'q> {
     policy: &'q Policy,
     values: Vec<(AttributeId, Cow<'q, str>)>,
+    /// The attributes that were named, those that were empty too.
+    given: Vec<AttributeId>,
     costs: Vec<(UnitId, u64)>,
 }
 
 impl<'q> Question<'q> {
     /// A question that says nothing yet.
     pub fn on(policy: &'q Policy) -> Question<'q> {
-        Question { policy, values: Vec::new(), costs: Vec::new() }
+        Question { policy, values: Vec::new(), given: Vec::new(), costs: Vec::new() }
     }
 
     /// What the members `attributes` and `cost` ask, each of them optional.
@@ -285,7 +287,7 @@ impl<'q> Question<'q> {
         Ok(question)
     }
 
-    /// Sets the attribute called `name`. As everywhere, the method `HEAD` counts as `GET`.
+    /// Sets the attribute called `name`. As everywhere, the method `HEAD` counts as `GET`, and an empty value is absent.
     ///
     /// # Errors
     ///
@@ -295,8 +297,12 @@ impl<'q> Question<'q> {
         let Some(attribute) = self.policy.attribute(name) else {
             return Err(BadQuestion::new("unknown attribute").help(instead(name, self.policy.attribute_names())));
         };
-        if self.values.iter().any(|(set, _)| *set == attribute) {
+        if self.given.contains(&attribute) {
             return Err(given_twice());
+        }
+        self.given.push(attribute);
+        if value.is_empty() {
+            return Ok(());
         }
         let allowed = Demand::on(self.policy).set(attribute, &value).map(|_| ());
         allowed.map_err(|error| self.bad_value(error, &value))?;

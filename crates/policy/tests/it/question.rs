@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use tidegate_core::AttributeId;
-use tidegate_policy::question::{Question, instead};
+use tidegate_policy::question::{Json, Question, instead};
 
 use crate::lowering::lowered;
 
@@ -30,4 +30,23 @@ fn help_names_the_nearest_or_some() {
     let many: Vec<String> = (0..20_000).map(|index| format!("operation-{index}")).collect();
     let help = instead(&"x".repeat(4_096), many.iter().map(String::as_str));
     assert!(help.starts_with("there are `operation-0`, ") && help.ends_with(" and 19988 more"), "{help}");
+}
+
+/// I12: as at the gateway, an empty value is absent: nobody gets a counter of its own by it, or out of one.
+#[test]
+fn an_empty_value_is_absent_i12() {
+    let policy = lowered(
+        "q",
+        "name = 'q'\nattributes = { app = 'header:a' }\n[[limit]]\nname = 'a'\nper = ['app?']\nquota = '1/s'\n",
+    )
+    .policy;
+    let read = |text: &'static [u8]| Question::read(&policy, Some(Json::parse(text).expect("JSON")), None);
+    let question = read(br#"{"app":"","operation":"","plan":"","method":""}"#).expect("a question");
+    let demand = question.demand().build();
+    assert_eq!((demand.value("app"), demand.value("plan"), demand.value("method")), (None, None, None));
+    assert_eq!(demand.operation(), policy.default_operation());
+    assert!(!question.has(policy.attribute("app").expect("it is declared")));
+    for twice in [br#"{"app":"","app":"a"}"#, br#"{"app":"a","app":""}"#] {
+        assert_eq!(read(twice).map(drop).unwrap_err().to_string(), "attributes.app: is given twice (leave one of the two out)");
+    }
 }

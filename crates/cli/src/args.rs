@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; a policy that was checked has no errors
-  1  a policy or a dialect has errors
+  1  a policy or a dialect has errors; for `diff`, the two differ
   2  the command line is wrong, or something cannot be read, written or listened on";
 
 /// Keeps the limits of messaging APIs: before the API, as its operator, and in tests, in virtual time.
@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Say which limits apply to a request, which do not, and why
     Explain(ExplainArgs),
+    /// Say what will change, and for whom, when one policy takes the place of another
+    Diff(DiffArgs),
     /// Replay a trace in virtual time: who would have been refused
     Simulate(SimulateArgs),
     /// The policies that ship with Tidegate
@@ -131,6 +133,17 @@ pub(crate) struct ExplainArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = with_exit_codes(DIFF_EXAMPLES))]
+pub(crate) struct DiffArgs {
+    /// The policy in force: a file, or vendor:NAME
+    #[arg(value_name = "OLD")]
+    pub(crate) old: String,
+    /// The one that is to take its place: a file, or vendor:NAME
+    #[arg(value_name = "NEW")]
+    pub(crate) new: String,
+}
+
+#[derive(Debug, Args)]
 #[command(
     after_help = with_exit_codes(SIMULATE_EXAMPLES),
     override_usage = "tidegate simulate [OPTIONS] <POLICY> <TRACE>\n       tidegate simulate [OPTIONS] --vendor <NAME> <TRACE>"
@@ -211,6 +224,13 @@ Examples:
 
 Nothing is charged.";
 
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  tidegate diff policy.toml policy-new.toml
+  tidegate diff vendor:whatsapp own.toml --json
+
+A policy that has errors cannot be compared, which ends with 2.";
+
 const SIMULATE_EXAMPLES: &str = "\
 Examples:
   tidegate simulate policy.toml trace.jsonl
@@ -275,7 +295,9 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
         }
         let policy = match &mut cli.command {
             Command::Check(args) => Some((&mut args.policy, &mut args.vendor.vendor)),
-            Command::Serve(_) | Command::Explain(_) | Command::Simulate(_) | Command::Vendors(_) => None,
+            Command::Serve(_) | Command::Diff(_) | Command::Explain(_) | Command::Simulate(_) | Command::Vendors(_) => {
+                None
+            }
         };
         match (policy, typed) {
             (Some((policy, _)), (false, true)) => *policy = None,

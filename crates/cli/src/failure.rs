@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Dialect(String, Vec<serde_json::Value>),
     /// The command line, a file or a port.
     Usage { message: String, help: Option<String> },
+    /// Another one, in a command that has another meaning for its code.
+    Unanswered(Box<Failure>),
     /// Nobody reads what is written any more, which is the reader's choice.
     NobodyReads,
 }
@@ -49,6 +51,11 @@ impl Failure {
         Failure::new(message)
     }
 
+    /// The same failure of a command whose code 1 is an answer.
+    pub(crate) fn unanswered(self) -> Failure {
+        Failure::Unanswered(Box::new(self))
+    }
+
     /// Output that could not be written.
     pub(crate) fn writing(to: impl Display, error: &io::Error) -> Failure {
         match error.kind() {
@@ -67,6 +74,10 @@ impl Failure {
         let mut stderr = io::stderr().lock();
         let text = match self {
             Failure::NobodyReads => return ExitCode::SUCCESS,
+            Failure::Unanswered(failure) => {
+                failure.report(json);
+                return self.code();
+            }
             _ if json => format!("{}\n", self.as_json()),
             Failure::Problems(problems) => problems.render(stderr.is_terminal()),
             Failure::Dialect(text, _) => format!("error: {text}\n"),
@@ -81,7 +92,7 @@ impl Failure {
     fn code(&self) -> ExitCode {
         match self {
             Failure::Problems(_) | Failure::Dialect(..) => ExitCode::from(1),
-            Failure::Usage { .. } => ExitCode::from(2),
+            Failure::Usage { .. } | Failure::Unanswered(_) => ExitCode::from(2),
             Failure::NobodyReads => ExitCode::SUCCESS,
         }
     }
@@ -91,6 +102,7 @@ impl Failure {
             Failure::Problems(problems) => json!({ "ok": false, "problems": problems_as_json(problems) }),
             Failure::Dialect(_, problems) => json!({ "ok": false, "problems": problems }),
             Failure::Usage { message, help } => json!({ "error": { "message": message, "help": help } }),
+            Failure::Unanswered(failure) => failure.as_json(),
             Failure::NobodyReads => serde_json::Value::Null,
         }
     }

@@ -3,6 +3,7 @@
 mod api;
 mod args;
 mod check;
+mod diff;
 mod explain;
 mod failure;
 mod hello;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Serve(args) => serve::run(args, cli.json),
         Command::Check(args) => check::run(args, cli.json),
+        Command::Diff(args) => diff::run(args, cli.json),
         Command::Explain(args) => explain::run(args, cli.json),
         Command::Simulate(args) => simulate::run(args, cli.json),
         Command::Vendors(args) => vendors::run(args, cli.json),

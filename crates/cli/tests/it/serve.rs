@@ -217,3 +217,77 @@ fn a_signal_drains() {
     open.read_to_string(&mut answer).expect("it still answers");
     assert!(answer.contains(r#""allowed":true"#), "{answer}");
 }
+
+fn policy(name: &str, amount: u64) -> String {
+    format!("name = \"{name}\"\n[serve]\nprefix = \"/{name}\"\n[[limit]]\nname = \"all\"\nquota = \"{amount}/h\"\n")
+}
+
+/// Asks until the answer has `part`: often enough for anything but never.
+fn until(address: &str, target: &str, part: &str) {
+    let mut said = String::new();
+    for _ in 0..50_000 {
+        said = ask(address, "GET", target, "\r\n");
+        if said.contains(part) {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("{target} never has {part}: {said}");
+}
+
+/// A folder is watched and a signal heard; what is wrong is told, and changes nothing.
+#[test]
+fn policies_change_while_they_are_served() {
+    let scratch = Scratch::new("watched");
+    let write = |name: &str, text: &str| std::fs::write(scratch.file(name), text).expect("it can be written");
+    write("own.toml", &policy("own", 10));
+    let folder = scratch.file("");
+    let served = Served::with(&[folder.to_str().expect("text"), "--vendor", "stream"], &[]);
+    assert_eq!(served.hello["policies"][0]["serving"], "/own");
+    assert_eq!(served.hello["policies"][1]["policy"], "stream");
+    let check = |question: &str| check(served.control(), question);
+    assert_eq!(check(r#"{"policy":"own","attributes":{}}"#)["limits"][0]["remaining"], 9);
+    write("own.toml", &policy("own", 5));
+    until(served.control(), "/v1/policies/own", "\"version\":2");
+    assert_eq!(check(r#"{"policy":"own","attributes":{}}"#)["limits"][0]["remaining"], 3);
+    assert!(ask(served.gateway(), "GET", "/own/x", "\r\n").contains("r=2"));
+    write("more.toml", &policy("more", 7));
+    write("own.toml", "name = 7\n");
+    let sent = Command::new("kill").args(["-HUP", &served.child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    until(served.control(), "/readyz", "own.toml");
+    until(served.control(), "/v1/policies", "\"more\"");
+    assert!(ask(served.control(), "GET", "/v1/policies/own", "\r\n").contains("\"version\":2"));
+    let output = served.end("-TERM");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("wrong type for `name`") && log.contains("own.toml:1:8"), "{log}");
+    assert_eq!(output.status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn policies_that_nothing_tells_apart_are_not_served() {
+    let args = ["--vendor", "stream", "--vendor", "qstash", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let output = command(&args).output().expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("policies `stream` and `qstash` are both for every request"), "{said}");
+}
+
+/// While the gateway finishes what it was asked before, the control port says that it is not to be asked.
+#[test]
+fn a_server_that_drains_is_not_ready() {
+    let served = Served::with(&[], &[]);
+    let mut open = TcpStream::connect(served.gateway()).expect("it listens");
+    open.write_all(b"POST /sessions/s1/send HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{").expect("it reads");
+    until(served.control(), "/metrics", "tidegate_decisions_total{verdict=\"admitted\"} 1");
+    let sent = Command::new("kill").args(["-TERM", &served.child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    until(served.control(), "/readyz", "{\"status\":\"draining\"}");
+    assert!(ask(served.control(), "GET", "/readyz", "\r\n").starts_with("HTTP/1.1 503 "));
+    open.write_all(b"}").expect("it still reads");
+    let mut answer = String::new();
+    open.read_to_string(&mut answer).expect("it still answers");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let output = served.child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}

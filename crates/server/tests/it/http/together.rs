@@ -57,3 +57,39 @@ async fn a_caller_that_does_not_read_is_cut_off() {
     };
     time.passes_until(until_it_ends).await;
 }
+
+/// Nothing of the control port outlives its drain: who does not read by then is cut off with the rest.
+#[tokio::test]
+async fn no_connection_outlives_the_drain() {
+    let time = Time::stopped();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a port");
+    let engine = Arc::new(Engine::new(own_api(), MemoryOptions::default()));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let until = async { stopped.await.unwrap_or(()) };
+    let control = tokio::spawn(http::serve(listener, Arc::clone(&engine), until));
+    let client = Client::of(tokio::net::TcpStream::connect(address).await.expect("it listens"));
+    let ask = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+    // Until it takes no more, as nobody reads what it says.
+    let mut refusals = 0;
+    while refusals < 1_000 {
+        match client.socket.try_write(&ask) {
+            Ok(_) => refusals = 0,
+            Err(_) => refusals += 1,
+        }
+        tokio::task::yield_now().await;
+    }
+    let began = tokio::time::Instant::now();
+    drop(stop);
+    time.passes_until(control).await.expect("it ends").expect("without an error");
+    assert!(engine.is_draining());
+    assert!(began.elapsed() < http::bounds::WRITE_DEADLINE, "{:?}", began.elapsed());
+    // A connection that is gone does not block: it fails.
+    let is_over = |error: std::io::Error| error.kind() != ErrorKind::WouldBlock;
+    let mut turns = 0;
+    while !client.socket.try_write(&ask).is_err_and(is_over) {
+        turns += 1;
+        assert!(turns < 100_000, "the connection is still there");
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,7 +1,7 @@
 //! Must-hold b: the policy changes every 50 ms while clients send through both ports, and every single answer is what a
 //! slow, exact model of the version that gave it says: nothing extra admitted, nothing refused that it admits.
 //!
-//! Two seconds here; `bench/reload-under-load` runs it for a minute (`TIDEGATE_RELOAD_SECONDS`).
+//! Two seconds here; `bench/reload/run.sh` runs it for a minute (`TIDEGATE_RELOAD_SECONDS`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -238,7 +238,7 @@ impl Builder<'_> {
     }
 
     /// The costs in the body of a response, and those in its headers.
-    fn settles(&self) -> Result<(Stated<Settle>, Stated<(UnitId, HeaderName)>), String> {
+    fn settles(&self) -> Result<(Stated<Settle>, Stated<HeaderSettle>), String> {
         let (mut in_body, mut in_headers) = (Stated { list: Vec::new() }, Stated { list: Vec::new() });
         for draft in &self.draft.settles {
             let unit = self.unit(&draft.unit)?;
@@ -303,6 +303,9 @@ fn in_order<'p>(mut left: Vec<Attribute>, name: impl Fn(AttributeId) -> &'p str)
     ordered.sort_by_key(|attribute| attribute.is_claimed);
     Ok(ordered)
 }
+
+/// A cost in the header of a response.
+type HeaderSettle = (UnitId, HeaderName);
 
 /// Costs, each with the operations that it is read for; `None` for all.
 struct Stated<T> {

@@ -193,9 +193,7 @@ impl Search<'_> {
     /// The pointers whose next token is `is_next`.
     fn leading_on(&self, is_next: impl Fn(&Token) -> bool) -> u64 {
         let next = self.pointers.iter().map(|pointer| pointer.tokens.get(self.depth));
-        let leads = next
-            .enumerate()
-            .filter(|(index, next)| self.open >> index & 1 == 1 && next.is_some_and(|next| is_next(next)));
+        let leads = next.enumerate().filter(|(index, next)| self.open >> index & 1 == 1 && next.is_some_and(&is_next));
         leads.fold(0, |bits, (index, _)| bits | 1 << index)
     }
 

@@ -47,6 +47,9 @@ fn an_empty_value_is_absent_i12() {
     assert_eq!(demand.operation(), policy.default_operation());
     assert!(!question.has(policy.attribute("app").expect("it is declared")));
     for twice in [br#"{"app":"","app":"a"}"#, br#"{"app":"a","app":""}"#] {
-        assert_eq!(read(twice).map(drop).unwrap_err().to_string(), "attributes.app: is given twice (leave one of the two out)");
+        assert_eq!(
+            read(twice).map(drop).unwrap_err().to_string(),
+            "attributes.app: is given twice (leave one of the two out)"
+        );
     }
 }

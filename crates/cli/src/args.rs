@@ -75,6 +75,9 @@ pub(crate) struct ServeArgs {
     /// Most counters that the store may hold
     #[arg(long, value_name = "N", env = "TIDEGATE_MAX_COUNTERS", default_value = "1000000", value_parser = counters())]
     pub(crate) max_counters: u64,
+    /// Name each refusal of the gateway in the header `Tidegate-Decision`, for `GET /v1/explain?decision=ID`
+    #[arg(long, env = "TIDEGATE_DECISION_HEADER")]
+    pub(crate) decision_header: bool,
     /// What is logged to stderr: error, warn, info, debug or trace, also by part (info,tidegate_server=debug)
     #[arg(long, value_name = "FILTER", env = "TIDEGATE_LOG", default_value = "info")]
     pub(crate) log: String,

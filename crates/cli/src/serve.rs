@@ -62,7 +62,11 @@ async fn serve(args: &ServeArgs, json: bool, engine: Arc<Engine>, sources: Sourc
     spawn_signals(stop.clone(), Arc::clone(&engine))?;
     tokio::spawn(reload::follow(sources, Arc::clone(&engine), ticks()?));
     tokio::spawn(follow_wall_clock(Arc::clone(&engine)));
-    let options = GatewayOptions { upstream: args.upstream.clone(), ..GatewayOptions::default() };
+    let options = GatewayOptions {
+        upstream: args.upstream.clone(),
+        decision_header: args.decision_header,
+        ..GatewayOptions::default()
+    };
     let gateway = gateway::serve(gateway_listener, Arc::clone(&engine), options, wait_for(stopped.clone()));
     // The control port says that the server drains until the gateway has.
     let (gateway_ends, gateway_ended) = oneshot::channel::<()>();

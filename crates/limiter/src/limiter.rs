@@ -61,6 +61,7 @@ impl<C: Clock, O: Observer> Limiter<C, O> {
     /// counters at once: where there are many counters, most of a decision is waiting for memory. Allocates nothing.
     pub fn check_batch<'d>(&self, demands: &'d [Demand<'d>], mut hear: impl FnMut(&Decision<'_>)) {
         let now = self.clock.now(); // read once for all
+        self.reservations.expire(&self.store, now);
         let mut lists = [ChargeList::new(); BATCH];
         let mut statuses = Statuses::new();
         let mut rest = demands;

@@ -311,6 +311,12 @@ impl<'q> Question<'q> {
         Ok(())
     }
 
+    /// Sets the cost in one unit.
+    pub fn set_cost(&mut self, unit: UnitId, amount: u64) {
+        self.costs.retain(|(set, _)| *set != unit);
+        self.costs.push((unit, amount.min(bounds::MAX_AMOUNT)));
+    }
+
     /// Whether an attribute was set.
     pub fn has(&self, attribute: AttributeId) -> bool {
         self.values.iter().any(|(set, _)| *set == attribute)

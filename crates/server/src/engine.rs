@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use tidegate_core::{Decision, Demand};
-use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, SystemClock};
+use tidegate_core::{Decision, Demand, Purpose, Span};
+use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, Places, ReservationId, SystemClock};
 
 use crate::book::{self, Book, BookError};
+use crate::refusals::{DecisionId, KEPT, Refusals};
 use crate::reload::Reloads;
-use crate::{Api, Metrics};
+use crate::{Api, Metrics, Surface};
 
 /// The APIs in force, and the limiter that rules on their demands.
 ///
@@ -22,6 +23,8 @@ pub struct Engine<C = SystemClock> {
     pub limiter: Limiter<C, Metrics>,
     /// What became of the last attempts to change what is in force.
     pub reloads: Reloads,
+    /// The last refusals, to be explained.
+    pub refusals: Refusals,
     /// Held while a book is made from the one in force.
     installs: Mutex<Installs>,
     is_draining: AtomicBool,
@@ -82,6 +85,7 @@ impl<C: Clock> Engine<C> {
             book: ArcSwap::default(),
             limiter: Limiter::new(Memory::new(options), clock, Metrics::default()),
             reloads: Reloads::default(),
+            refusals: Refusals::new(KEPT),
             installs: Mutex::default(),
             is_draining: AtomicBool::new(false),
             max_counters,
@@ -155,6 +159,24 @@ impl<C: Clock> Engine<C> {
         let decision = self.limiter.check(demand);
         self.metrics().took(self.limiter.clock().now().since(decision.at()));
         decision
+    }
+
+    /// The same, and what is charged is kept in one of `places` until it is settled, released or expires.
+    pub fn reserve<'d>(
+        &self,
+        places: &mut Places<'_>,
+        demand: &'d Demand<'d>,
+        expires_in: Span,
+    ) -> (Decision<'d>, Option<ReservationId>) {
+        let (decision, id) = self.limiter.reserve(places, demand, expires_in);
+        self.metrics().took(self.limiter.clock().now().since(decision.at()));
+        (decision, id)
+    }
+
+    /// Keeps a decision that is answered on a surface if it refused, and says by what it can be asked for.
+    pub fn keep_refusal(&self, decision: &Decision<'_>, surface: Surface) -> Option<DecisionId> {
+        let is_kept = !decision.is_admitted() && decision.demand().purpose() != Purpose::Peek;
+        is_kept.then(|| self.refusals.keep(decision, surface))
     }
 
     /// Says that the server finishes what it was asked before, and is to be asked no more.

@@ -7,7 +7,7 @@ mod told;
 
 use tidegate_core::{
     Algorithm, Align, AttributeId, Basis, Chosen, Condition, Decision, Demand, Explained, Limit, Origin, Policy,
-    Purpose, Reason, Recorded, Rule, Ruling, Selected, Span, Timestamp, Wait, decide,
+    Purpose, Reason, Recorded, Rule, Selected, Span, Status, Timestamp, Wait, decide,
 };
 use tidegate_dialect::Fields;
 use tidegate_policy::question::{Question, Request};
@@ -217,7 +217,8 @@ fn limit(policy: &Policy, explained: &Explained<'_>, decision: &Decision<'_>) ->
         quota: explained.origin.as_ref().and_then(|origin| origin.rule).map(quota),
         origin,
         counter: explained.counter.iter().map(|(of, value)| (name(*of), value.map(str::to_owned))).collect(),
-        standing: ruling.as_ref().map(standing),
+        standing: ruling
+            .map(|ruling| ToldStanding::of(ruling.rule().limit(), ruling.charge.need(), ruling.status, ruling.basis)),
     }
 }
 
@@ -242,21 +243,23 @@ fn quota(rule: &Rule) -> ToldQuota {
     }
 }
 
-fn standing(ruling: &Ruling<'_>) -> ToldStanding {
-    let status = ruling.status;
-    ToldStanding {
-        fits: status.fits(),
-        need: ruling.charge.need(),
-        limit: ruling.rule().limit(),
-        remaining: status.remaining,
-        reset_after_s: status.reset_after.into(),
-        retry_after_s: match status.retry_after {
-            Wait::None => Some(Seconds(0)),
-            Wait::For(span) => Some(span.into()),
-            Wait::Release | Wait::Never => None,
-        },
-        awaits_release: status.retry_after == Wait::Release,
-        basis: (ruling.basis == Basis::StoreFull).then(|| "store-full".to_owned()),
+impl ToldStanding {
+    /// How a counter stands for a demand that needs so many units.
+    pub fn of(limit: u64, need: u64, status: Status, basis: Basis) -> ToldStanding {
+        ToldStanding {
+            fits: status.fits(),
+            need,
+            limit,
+            remaining: status.remaining,
+            reset_after_s: status.reset_after.into(),
+            retry_after_s: match status.retry_after {
+                Wait::None => Some(Seconds(0)),
+                Wait::For(span) => Some(span.into()),
+                Wait::Release | Wait::Never => None,
+            },
+            awaits_release: status.retry_after == Wait::Release,
+            basis: (basis == Basis::StoreFull).then(|| "store-full".to_owned()),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod http;
 pub mod metrics;
 mod patience;
+pub mod refusals;
 pub mod reload;
 pub mod vendors;
 

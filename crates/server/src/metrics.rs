@@ -49,7 +49,7 @@ pub enum Surface {
 impl Surface {
     const ALL: [Surface; 2] = [Surface::Gateway, Surface::Http];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Surface::Gateway => "gateway",
             Surface::Http => "http",
@@ -227,7 +227,14 @@ impl<C: Clock + fmt::Debug + Send + Sync + 'static> Collector for Scrape<C> {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
         };
         gauge("store_counters", "counters in the store", self.0.limiter.store().counters())?;
-        gauge("store_counters_max", "counters that the store may hold", self.0.max_counters())
+        gauge("store_counters_max", "counters that the store may hold", self.0.max_counters())?;
+        gauge("reservations_open", "reservations that can be settled", self.0.limiter.open_reservations())?;
+        let store = self.0.limiter.store();
+        let unsettled = "costs that could not be settled, as there was no room for their counters";
+        counter(&mut encoder, "store_unsettled", unsettled)?
+            .encode_counter::<NoLabelSet, _, u64>(&store.unsettled(), None)?;
+        let leaked = "held for ever, as what held it was dropped without being released";
+        counter(&mut encoder, "store_leaked", leaked)?.encode_counter::<NoLabelSet, _, u64>(&store.leaked(), None)
     }
 }
 

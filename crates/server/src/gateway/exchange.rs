@@ -28,6 +28,7 @@ use super::stage::StageReader;
 use super::upstream::Upstream;
 use super::wire::{Answer, Call, UnderWay, Wire};
 use super::{Gateway, HELD_BLOCK_BYTES, echo, host, respond, tunnel};
+use crate::refusals::DECISION_HEADER;
 use crate::{Api, Surface};
 
 /// The version of HTTP that a client speaks.
@@ -221,7 +222,11 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         let decision = engine.check(&demand);
         let hold = Hold::new(engine, limiter.receipt(&decision));
         let fields = api.dialect.render(&decision);
-        if !decision.is_admitted() {
+        if let Some(id) = engine.keep_refusal(&decision, Surface::Gateway) {
+            let mut fields = fields;
+            if self.gateway.options.decision_header {
+                fields.headers.push((DECISION_HEADER.to_string().into(), id.to_string()));
+            }
             return Ok((fields, None));
         }
         let operation = api.policy.operation(route.operation()).name();

@@ -10,6 +10,9 @@ pub struct GatewayOptions {
     /// Where admitted requests go: `http://host[:port][/base]`. `None` for the built-in upstream, which answers with
     /// what it received.
     pub upstream: Option<Uri>,
+    /// Whether refusals say in the header `Tidegate-Decision` by what they can be explained. Off: answers are the vendor's to
+    /// the letter.
+    pub decision_header: bool,
     /// How long the gateway waits, for what.
     pub timeouts: Timeouts,
     /// How much the gateway takes.

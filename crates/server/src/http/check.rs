@@ -1,32 +1,75 @@
 //! `POST /v1/check`: one question or a batch, each decided alone, answered in their order.
 
-use tidegate_core::Purpose;
-use tidegate_limiter::Clock;
+use http::StatusCode;
+use tidegate_limiter::{Clock, Places};
 
 use super::answer;
 use super::extract::{Ask, Questions, questions};
 use super::respond::Problem;
-use crate::Engine;
+use crate::refusals::DecisionId;
+use crate::{Engine, Surface};
 
-/// The answer to a body. A batch with a mistake anywhere is refused whole, before anything is charged.
-pub(super) fn check<C: Clock>(engine: &Engine<C>, body: &[u8]) -> Result<String, Problem> {
-    let mut out = String::with_capacity(1_024);
-    let book = engine.book();
-    match questions(&book, body)? {
-        Questions::One(ask) => decide(engine, &ask, &mut out),
-        Questions::Batch(asks) => {
-            out.push('[');
-            answer::separated(asks.iter(), &mut out, |ask, out| decide(engine, ask, out));
-            out.push(']');
-        }
-    }
-    Ok(out)
+/// The answer to a body.
+pub(super) struct Ruling {
+    pub(super) text: String,
+    /// By what a single refusal can be asked for.
+    pub(super) refusal: Option<DecisionId>,
 }
 
-fn decide<C: Clock>(engine: &Engine<C>, ask: &Ask<'_>, out: &mut String) {
+/// The answer to a body. A batch with a mistake anywhere is refused whole, before anything is charged, and so is one whose
+/// reservations there is no room for.
+pub(super) fn check<C: Clock>(engine: &Engine<C>, body: &[u8]) -> Result<Ruling, Problem> {
+    let mut text = String::with_capacity(1_024);
+    let mut refusal = None;
+    let book = engine.book();
+    match questions(&book, body)? {
+        Questions::One(ask) => {
+            let mut places = places(engine, ask.reserve.iter().len())?;
+            refusal = decide(engine, &ask, places.as_mut(), &mut text);
+        }
+        Questions::Batch(asks) => {
+            let mut places = places(engine, asks.iter().filter(|ask| ask.reserve.is_some()).count())?;
+            text.push('[');
+            answer::separated(asks.iter(), &mut text, |ask, text| {
+                decide(engine, ask, places.as_mut(), text);
+            });
+            text.push(']');
+        }
+    }
+    Ok(Ruling { text, refusal })
+}
+
+/// Room for as many reservations as are asked for; none is asked for mostly.
+fn places<C: Clock>(engine: &Engine<C>, number: usize) -> Result<Option<Places<'_>>, Problem> {
+    if number == 0 {
+        return Ok(None);
+    }
+    let problem = |error: tidegate_limiter::ReserveError| {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).at("reserve");
+        problem.help("settle or release what is reserved; nothing was charged")
+    };
+    engine.limiter.places(number).map(Some).map_err(problem)
+}
+
+fn decide<C: Clock>(
+    engine: &Engine<C>,
+    ask: &Ask<'_>,
+    places: Option<&mut Places<'_>>,
+    out: &mut String,
+) -> Option<DecisionId> {
     let demand = ask.question.demand().set_purpose(ask.purpose).build();
-    debug_assert_ne!(demand.purpose(), Purpose::Hold, "nobody would release what is held");
-    let decision = engine.check(&demand);
+    let (decision, reservation) = match (ask.reserve, places) {
+        (Some(expires_in), Some(places)) => engine.reserve(places, &demand, expires_in),
+        _ => (engine.check(&demand), None),
+    };
     let fields = ask.api.dialect.render(&decision);
     answer::write(&decision, &fields, None, out);
+    if let Some(id) = reservation {
+        // The object's last member, before its end.
+        out.pop();
+        out.push(',');
+        answer::member("reservation", &id.to_string(), out);
+        out.push('}');
+    }
+    engine.keep_refusal(&decision, Surface::Http)
 }

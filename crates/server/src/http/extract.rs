@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tidegate_core::{Policy, Purpose};
+use tidegate_core::{Policy, Purpose, Span};
 use tidegate_policy::question::{BadQuestion, Json, Question, instead};
 
-use super::bounds::{MAX_BATCH, MAX_BODY_BYTES};
+use super::bounds::{DEFAULT_EXPIRY, MAX_BATCH, MAX_BODY_BYTES, MAX_EXPIRY, MIN_EXPIRY};
 use super::respond::Problem;
 use crate::{Api, Book};
 
@@ -26,10 +26,12 @@ pub(super) struct Ask<'q> {
     pub(super) api: &'q Api,
     pub(super) question: Question<'q>,
     pub(super) purpose: Purpose,
+    /// When a reservation expires, if one is asked for.
+    pub(super) reserve: Option<Span>,
 }
 
 /// The members of a question.
-pub(super) const MEMBERS: [&str; 5] = ["policy", "attributes", "cost", "peek", "reserve"];
+pub(super) const MEMBERS: [&str; 6] = ["policy", "attributes", "cost", "peek", "reserve", "expires_s"];
 
 /// The body of a request, bounded.
 pub(super) async fn body(request: Request<Body>) -> Result<Bytes, Problem> {
@@ -67,7 +69,7 @@ pub(super) fn questions<'q>(book: &'q Book, body: &'q [u8]) -> Result<Questions<
 }
 
 fn ask<'q>(book: &'q Book, json: Json<'q>) -> Result<Ask<'q>, BadQuestion> {
-    let [name, attributes, cost, peek, reserve] = json.known_members(MEMBERS)?;
+    let [name, attributes, cost, peek, reserve, expires] = json.known_members(MEMBERS)?;
     let name = name.map(Json::string).transpose().map_err(|bad| bad.inside("policy"))?;
     let api = served(book, name.as_deref()).map_err(|bad| bad.inside("policy"))?;
     if attributes.is_none() {
@@ -76,11 +78,34 @@ fn ask<'q>(book: &'q Book, json: Json<'q>) -> Result<Ask<'q>, BadQuestion> {
     }
     let question = Question::read(&api.policy, attributes, cost)?;
     let is_peek = peek.map_or(Ok(false), Json::boolean).map_err(|bad| bad.inside("peek"))?;
-    if reserve.map_or(Ok(false), Json::boolean).map_err(|bad| bad.inside("reserve"))? {
-        let bad = BadQuestion::new("this version cannot reserve");
-        return Err(bad.help("leave `reserve` out: the cost is charged at once").inside("reserve"));
+    let reserve = reserve.map_or(Ok(false), Json::boolean).map_err(|bad| bad.inside("reserve"))?;
+    let expires = expires.map(read_expiry).transpose().map_err(|bad| bad.inside("expires_s"))?;
+    let purpose = match (is_peek, reserve) {
+        (true, true) => {
+            let bad = BadQuestion::new("a peek charges nothing that could be reserved");
+            return Err(bad.help("leave `peek` or `reserve` out").inside("reserve"));
+        }
+        (true, false) => Purpose::Peek,
+        (false, true) => Purpose::Hold,
+        (false, false) => Purpose::Once,
+    };
+    if let (Some(_), false) = (expires, reserve) {
+        return Err(BadQuestion::new("nothing is reserved that could expire")
+            .help("add `\"reserve\":true`")
+            .inside("expires_s"));
     }
-    Ok(Ask { api, question, purpose: if is_peek { Purpose::Peek } else { Purpose::Once } })
+    let reserve = reserve.then(|| expires.unwrap_or(DEFAULT_EXPIRY));
+    Ok(Ask { api, question, purpose, reserve })
+}
+
+/// Whole seconds within the bounds of an expiry.
+fn read_expiry(json: Json<'_>) -> Result<Span, BadQuestion> {
+    let span = Span::from_secs(json.amount()?.min(1 << 32));
+    if (MIN_EXPIRY..=MAX_EXPIRY).contains(&span) {
+        return Ok(span);
+    }
+    let (least, most) = (MIN_EXPIRY.as_secs_ceil(), MAX_EXPIRY.as_secs_ceil());
+    Err(BadQuestion::new(format!("expected {least} to {most} seconds, found {}", json.text())))
 }
 
 /// The API that a question is put to: the one it names, or the only one.

@@ -31,10 +31,20 @@ use crate::patience::Timed;
 pub mod bounds {
     use std::time::Duration;
 
+    use tidegate_core::Span;
+
     /// Largest body in bytes: the largest batch of questions of a kilobyte each.
     pub const MAX_BODY_BYTES: usize = 1 << 20;
     /// Most questions of one batch. They are decided in one go; a thousand take about a millisecond.
     pub const MAX_BATCH: usize = 1_000;
+    /// Longest expiry of a reservation: what holds on longer than an hour renews it.
+    pub const MAX_EXPIRY: Span = Span::from_secs(3_600);
+    /// Shortest expiry of a reservation.
+    pub const MIN_EXPIRY: Span = Span::from_secs(1);
+    /// Expiry of a reservation that does not say: most answers of a chat model take less.
+    pub const DEFAULT_EXPIRY: Span = Span::from_secs(60);
+    /// Refusals of `/v1/decisions` that does not say how many.
+    pub const MAX_DECISIONS: usize = 100;
     /// Most entries of `/v1/limits`: above that nobody reads them, and the answer says that it is cut.
     pub const MAX_ENTRIES: usize = 1_000;
     /// Bytes of entries from which on `/v1/limits` adds none: a long value is repeated in each, and a short query must

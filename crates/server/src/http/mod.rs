@@ -5,12 +5,14 @@
 
 pub mod answer;
 mod check;
+mod explain;
 mod extract;
 mod host;
 mod limits;
 mod listen;
 mod openapi;
 mod policies;
+mod reservations;
 mod respond;
 mod routes;
 pub mod wire;

@@ -4,7 +4,11 @@ use std::sync::LazyLock;
 
 use utoipa::OpenApi;
 
-use super::wire::{Answers, Checks, Health, Installed, Limits, Mistake, Policies, PolicyDetail, Refused};
+use super::wire::{
+    Answers, Checks, Closings, Decisions, Health, Installed, Limits, Mistake, Policies, PolicyDetail, Refused,
+    Releases, Settles, Why,
+};
+use crate::explain::Explanation;
 
 /// The document as JSON.
 pub fn document() -> &'static str {
@@ -22,7 +26,22 @@ pub fn document() -> &'static str {
         description = "Decisions on rate limits. All answers are JSON but `/metrics`; none may be cached.",
         license(name = "MIT OR Apache-2.0"),
     ),
-    paths(check, limits, policies, policy, put_policy, healthz, readyz, metrics, openapi_json)
+    paths(
+        check,
+        settle,
+        release,
+        limits,
+        explain,
+        explain_question,
+        decisions,
+        policies,
+        policy,
+        put_policy,
+        healthz,
+        readyz,
+        metrics,
+        openapi_json
+    )
 )]
 struct Description;
 
@@ -40,10 +59,91 @@ struct Description;
         (status = 408, description = "The body did not arrive in time", body = Mistake),
         (status = 413, description = "The body is too large", body = Mistake),
         (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+        (status = 503, description = "There is no room for a reservation; nothing was charged", body = Mistake),
     ),
 )]
 #[expect(dead_code, reason = "it carries the description")]
 fn check() {}
+
+/// Replace what reservations were charged by the truth, and release what they hold.
+///
+/// Of a batch, each is settled alone: one that is not open is answered by its mistake, in its place.
+#[utoipa::path(
+    post,
+    path = "/v1/settle",
+    request_body = Settles,
+    responses(
+        (status = 200, description = "It is settled, or each of the batch that was open is", body = Closings),
+        (status = 400, description = "The question is wrong; nothing was settled", body = Mistake),
+        (status = 404, description = "The reservation is not open", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn settle() {}
+
+/// Give back all that reservations were charged, in the windows that it was taken from, and what they hold.
+#[utoipa::path(
+    post,
+    path = "/v1/release",
+    request_body = Releases,
+    responses(
+        (status = 200, description = "It is released, or each of the batch that was open is", body = Closings),
+        (status = 400, description = "The question is wrong; nothing was released", body = Mistake),
+        (status = 404, description = "The reservation is not open", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn release() {}
+
+/// See why each limit applies to the attributes that are given or does not, or did in a past refusal.
+///
+/// Every attribute of the policy is a query parameter too, unless `decision` is given.
+#[utoipa::path(
+    get,
+    path = "/v1/explain",
+    params(
+        ("policy" = Option<String>, Query, description = "The policy's name, where several are served"),
+        ("decision" = Option<String>, Query, description = "A refusal, by its header `Tidegate-Decision`; stands alone"),
+    ),
+    responses(
+        (status = 200, description = "The explanation; nothing is charged", body = Explanation),
+        (status = 400, description = "A parameter is wrong", body = Mistake),
+        (status = 404, description = "No such refusal is kept", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn explain() {}
+
+/// See why each limit applies to a question or a request, or does not.
+#[utoipa::path(
+    post,
+    path = "/v1/explain",
+    request_body = Why,
+    responses(
+        (status = 200, description = "The explanation; nothing is charged", body = Explanation),
+        (status = 400, description = "The question is wrong", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn explain_question() {}
+
+/// See the last refusals.
+#[utoipa::path(
+    get,
+    path = "/v1/decisions",
+    params(("most" = Option<u64>, Query, description = "At most so many, 1 to 1,024; 100 if left out")),
+    responses(
+        (status = 200, description = "The newest first", body = Decisions),
+        (status = 400, description = "A parameter is wrong", body = Mistake),
+        (status = 421, description = "The host that was asked for is not this one", body = Mistake),
+    ),
+)]
+#[expect(dead_code, reason = "it carries the description")]
+fn decisions() {}
 
 /// See what is left for the attributes that are given.
 ///

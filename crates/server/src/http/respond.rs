@@ -33,6 +33,11 @@ impl Problem {
 
     /// `{"error":{"message":…,"place":…,"help":…}}`; place and help are left out where there is none.
     pub(super) fn answer(&self) -> Response<Body> {
+        json(self.status, self.text())
+    }
+
+    /// Its text.
+    pub(super) fn text(&self) -> String {
         let mut text = String::from("{\"error\":{\"message\":");
         string(&self.message, &mut text);
         let place = Some(&self.place).filter(|place| !place.is_empty());
@@ -43,7 +48,7 @@ impl Problem {
             }
         }
         text.push_str("}}");
-        json(self.status, text)
+        text
     }
 }
 

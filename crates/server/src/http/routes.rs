@@ -9,12 +9,15 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::routing::{get, post};
+use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use tidegate_limiter::Clock;
 
+use super::reservations::{self, Fate};
 use super::respond::{Problem, either, json, method_not_allowed, typed, written};
 use super::wire;
-use super::{check, extract, limits, openapi, policies};
+use super::{check, explain, extract, limits, openapi, policies};
+use crate::refusals::DECISION_HEADER;
 use crate::{Engine, metrics};
 
 /// What the routes answer from.
@@ -38,6 +41,7 @@ fn named(name: Named) -> String {
 pub(super) fn router<C: Clock + Debug + Send + Sync + 'static>(desk: Arc<Desk<C>>) -> Router {
     let get_only = || async { method_not_allowed("GET, HEAD") };
     let routes = [
+        ("/v1/decisions", get(refused::<C>)),
         ("/v1/limits", get(left::<C>)),
         ("/v1/policies", get(served::<C>)),
         ("/healthz", get(healthy)),
@@ -51,6 +55,12 @@ pub(super) fn router<C: Clock + Debug + Send + Sync + 'static>(desk: Arc<Desk<C>
     }
     router
         .route("/v1/check", post(ruling::<C>).fallback(|| async { method_not_allowed("POST") }))
+        .route("/v1/settle", post(settled::<C>).fallback(|| async { method_not_allowed("POST") }))
+        .route("/v1/release", post(released::<C>).fallback(|| async { method_not_allowed("POST") }))
+        .route(
+            "/v1/explain",
+            get(explained::<C>).post(why::<C>).fallback(|| async { method_not_allowed("GET, HEAD, POST") }),
+        )
         .route(
             "/v1/policies/{name}",
             get(policy::<C>).put(put::<C>).fallback(|| async { method_not_allowed("GET, HEAD, PUT") }),
@@ -61,18 +71,61 @@ pub(super) fn router<C: Clock + Debug + Send + Sync + 'static>(desk: Arc<Desk<C>
 
 async fn ruling<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<Body> {
     match extract::body(request).await {
-        Ok(body) => either(check::check(&desk.engine, &body)),
+        Ok(body) => match check::check(&desk.engine, &body) {
+            Ok(ruling) => {
+                let mut answer = json(StatusCode::OK, ruling.text);
+                let id = ruling.refusal.and_then(|id| HeaderValue::from_str(&id.to_string()).ok());
+                id.into_iter().for_each(|id| drop(answer.headers_mut().insert(DECISION_HEADER, id)));
+                answer
+            }
+            Err(problem) => problem.answer(),
+        },
         Err(problem) => problem.answer(),
     }
 }
 
-async fn left<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<Body> {
-    let query = query.unwrap_or_default();
-    if !extract::is_plain(&query) {
-        let problem = Problem::new(StatusCode::BAD_REQUEST, "not UTF-8 once it is decoded").at("query");
-        return problem.help("encode values as UTF-8, then by percent signs").answer();
+async fn settled<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<Body> {
+    closed(&desk, Fate::Settled, request).await
+}
+
+async fn released<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<Body> {
+    closed(&desk, Fate::Released, request).await
+}
+
+async fn closed<C: Clock>(desk: &Desk<C>, fate: Fate, request: Request<Body>) -> Response<Body> {
+    match extract::body(request).await {
+        Ok(body) => either(reservations::close(&desk.engine, fate, &body)),
+        Err(problem) => problem.answer(),
     }
-    either(limits::limits(&desk.engine, &query))
+}
+
+async fn why<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<Body> {
+    match extract::body(request).await {
+        Ok(body) => either(explain::asked(&desk.engine, &body)),
+        Err(problem) => problem.answer(),
+    }
+}
+
+async fn explained<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<Body> {
+    either(plain(query).and_then(|query| explain::queried(&desk.engine, &query)))
+}
+
+async fn refused<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<Body> {
+    either(plain(query).and_then(|query| explain::decisions(&desk.engine, &query)))
+}
+
+/// A query that is text once it is decoded.
+fn plain(query: Option<String>) -> Result<String, Problem> {
+    let query = query.unwrap_or_default();
+    if extract::is_plain(&query) {
+        return Ok(query);
+    }
+    let problem = Problem::new(StatusCode::BAD_REQUEST, "not UTF-8 once it is decoded").at("query");
+    Err(problem.help("encode values as UTF-8, then by percent signs"))
+}
+
+async fn left<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<Body> {
+    either(plain(query).and_then(|query| limits::limits(&desk.engine, &query)))
 }
 
 async fn served<C: Clock>(State(desk): Asked<C>) -> Response<Body> {

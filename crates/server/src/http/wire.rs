@@ -27,9 +27,12 @@ pub struct Check {
     /// Whether to look only: nothing is charged.
     #[serde(default)]
     pub peek: bool,
-    /// Not in this version: `true` is answered by 400.
+    /// Whether what is charged is reserved, to be settled or released by the id that is answered.
     #[serde(default)]
     pub reserve: bool,
+    /// When a reservation expires, in seconds: 1 to 3,600, 60 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_s: Option<u64>,
 }
 
 /// One question, or up to a thousand.
@@ -64,6 +67,147 @@ pub struct Answer {
     /// The body of a refusal in the policy's dialect: as it stands if it is JSON, else a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<serde_json::Value>,
+    /// The reservation, if one was asked for and the demand was admitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<String>,
+}
+
+/// What a reservation is to be settled by.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settle {
+    /// Its id.
+    pub reservation: String,
+    /// The units that are known now, by the names they had when it was reserved; others stay as they were charged.
+    #[serde(default)]
+    pub cost: BTreeMap<String, u64>,
+}
+
+/// One settlement, or up to a thousand.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Settles {
+    /// Answered by one answer.
+    One(Settle),
+    /// Each settled alone, answered by an array in the same order.
+    Batch(Vec<Settle>),
+}
+
+/// A reservation to be released.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Its id.
+    pub reservation: String,
+}
+
+/// One release, or up to a thousand.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Releases {
+    /// Answered by one answer.
+    One(Release),
+    /// Each released alone, answered by an array in the same order.
+    Batch(Vec<Release>),
+}
+
+/// What became of a reservation.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Closed {
+    /// Its id.
+    pub reservation: String,
+    /// True of one that was settled.
+    #[serde(default)]
+    pub settled: bool,
+    /// True of one that was released.
+    #[serde(default)]
+    pub released: bool,
+}
+
+/// What became of one reservation of a batch.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ClosedOrNot {
+    /// It was settled or released.
+    Closed(Closed),
+    /// It was not, and is as it was.
+    Mistake(Mistake),
+}
+
+/// What became of one reservation, or of each of a batch.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Closings {
+    /// Of one.
+    One(Closed),
+    /// Of each, in their order.
+    Batch(Vec<ClosedOrNot>),
+}
+
+/// What is to be explained: attributes, a request that they are read from, or both.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Why {
+    /// The policy's name. It may be left out where only one is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Attributes and their values; beside a request they add to what is read from it, or override it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Whole units by name; a unit that is not named costs one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cost: BTreeMap<String, u64>,
+    /// The request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<WhyRequest>,
+}
+
+/// A request that is told, not sent.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhyRequest {
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub path: String,
+    /// Its headers, each a string or a list of strings; `Host` is one of them.
+    #[serde(default)]
+    pub headers: BTreeMap<String, serde_json::Value>,
+    /// Its body: JSON, or a string that is the body itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+    /// The address that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+/// The last refusals.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Decisions {
+    /// The newest first.
+    pub decisions: Vec<KeptDecision>,
+}
+
+/// One refusal that is kept.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeptDecision {
+    /// By what it can be asked for.
+    pub decision: String,
+    /// When it was decided, in seconds since 1970.
+    pub at: f64,
+    /// `gateway` or `http`.
+    pub surface: String,
+    /// The policy's name.
+    pub policy: String,
+    /// The policy's number.
+    pub version: u64,
+    /// The limit that binds.
+    pub binding: Option<String>,
+    /// The attributes that had values; of a long one the first 256 bytes.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// The answers to one question or to a batch.

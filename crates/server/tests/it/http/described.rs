@@ -48,15 +48,23 @@ fn every_route_is_in_it_and_answers() {
         "/openapi.json",
         "/readyz",
         "/v1/check",
+        "/v1/decisions",
+        "/v1/explain",
         "/v1/limits",
         "/v1/policies",
         "/v1/policies/{name}",
+        "/v1/release",
+        "/v1/settle",
     ];
     assert_eq!(described, expected.map(str::to_owned).into());
     for path in &described {
         let methods = names(&document["paths"][path]);
         let asked = path.replace("{name}", "desk");
-        let reply = if methods.contains("post") {
+        let reply = if path == "/v1/settle" || path == "/v1/release" {
+            let reserved =
+                desk.ruling(&json!({"attributes": {}, "reserve": true})).reservation.expect("it is reserved");
+            desk.client().post(&asked, &json!({"reservation": reserved}).to_string())
+        } else if methods.contains("post") {
             desk.client().post(&asked, r#"{"attributes":{}}"#)
         } else {
             desk.client().get(&asked)
@@ -83,7 +91,9 @@ fn every_member_is_in_it() {
     let mut client = desk.client();
     client.post("/v1/check", &poll);
     let refusal: Value = serde_json::from_str(&client.post("/v1/check", &poll).body).expect("JSON");
-    assert_eq!(members(&document, schema(&document, "Answer")), names(&refusal));
+    let mut described = members(&document, schema(&document, "Answer"));
+    assert!(described.remove("reservation"), "only where one was asked for");
+    assert_eq!(described, names(&refusal));
 
     let mut described = members(&document, schema(&document, "LimitAnswer"));
     assert!(described.remove("basis"), "only in an answer of a full store");
@@ -120,8 +130,7 @@ fn every_member_of_a_question_is_in_it() {
     let desk = Desk::open();
     let document = document(&desk);
     let described = members(&document, schema(&document, "Check"));
-    let full =
-        json!({"policy": "desk", "attributes": {"app": "a1"}, "cost": {"requests": 1}, "peek": true, "reserve": false});
+    let full = json!({"policy": "desk", "attributes": {"app": "a1"}, "cost": {"requests": 1}, "peek": false, "reserve": true, "expires_s": 5});
     assert_eq!(described, names(&full));
     assert_eq!(desk.client().post("/v1/check", &full.to_string()).status, 200);
     let mut more = full;

@@ -70,7 +70,7 @@ const BAD_BODIES: &[(&str, &str, &str)] = &[
     (r#"{"policy":7,"attributes":{}}"#, "policy", "expected a string, found a number"),
     (r#"{"attributes":{},"peek":"yes"}"#, "peek", "expected true or false, found a string"),
     (r#"{"attributes":{},"peek":1}"#, "peek", "expected true or false, found a number"),
-    (r#"{"attributes":{},"reserve":true}"#, "reserve", "cannot reserve"),
+    (r#"{"attributes":{},"reserve":true,"peek":true}"#, "reserve", "a peek charges nothing"),
     (r#"{"attributes":{},"reserve":null}"#, "reserve", "expected true or false, found null"),
     (r#"[{"attributes":{}},{"attributes":{"usr":"u1"}}]"#, "[1].attributes.usr", "did you mean `user`?"),
 ];

@@ -2,6 +2,7 @@
 
 mod intake;
 mod limits;
+mod lint;
 mod names;
 mod quotas;
 mod records;
@@ -62,6 +63,9 @@ pub fn lower(source: &Source<'_>, version: u64) -> Result<Lowered, Problems> {
     let serving = lowering.serving();
     let intake_draft = lowering.intake();
     lowering.warn();
+    if lowering.problems.iter().all(|problem| problem.severity == Severity::Warning) {
+        lowering.warn_of_idle_limits();
+    }
     let found = lowering.problems;
     if found.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(refused(found));

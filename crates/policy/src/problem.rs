@@ -222,6 +222,9 @@ kinds! {
     UNUSED_CLIENT       "W020" "[client] without a use"
     TRUSTED_BY_ALL      "W021" "every address is trusted"
     UNKNOWN_AGE         "W040" "a quota by an age that nobody has"
+    UNREACHED_LIMIT     "W041" "a limit that no request reaches"
+    IDLE_CASE           "W042" "a case of a quota that no request has"
+    IDLE_QUOTA          "W043" "a quota that never binds"
 }
 
 impl Problem {
@@ -705,6 +708,23 @@ impl Problem {
         let message = format!("{} trusts every address", quoted(text));
         let label = "a caller can write any client's address into the header";
         Problem::new(&TRUSTED_BY_ALL, text.place, message, label).help("name the addresses of the proxies alone")
+    }
+
+    pub(crate) fn unreached_limit(place: Place, label: &str) -> Problem {
+        Problem::new(&UNREACHED_LIMIT, place, "no request reaches this limit".to_owned(), label)
+            .help("change its conditions or its quota, or leave it out")
+    }
+
+    pub(crate) fn idle_case(value: &Text, by: &str) -> Problem {
+        let message = format!("no request that the limit is on has {} as {}", quoted(value), quoted(by));
+        Problem::new(&IDLE_CASE, value.place, message, "this quota is nobody's")
+            .help("leave it out, or correct the value")
+    }
+
+    pub(crate) fn idle_quota(quota: &Text, stricter: &str) -> Problem {
+        let message = format!("quota never binds: limit {} always refuses first", quoted(stricter));
+        Problem::new(&IDLE_QUOTA, quota.place, message, "more than the other limit ever admits")
+            .help("lower it, or leave the limit out")
     }
 
     pub(crate) fn unknown_age(place: Place) -> Problem {

@@ -2,7 +2,7 @@
 //! many rounds, so that all of them meet the same moods of the machine. Prints a table of medians and one of ratios to
 //! governor (the median of the rounds' own ratios), and writes all of it as JSON where `--json FILE` says.
 //!
-//! `decision [--rounds N] [--json FILE] [--quick]`; `decision --memory SUBJECT USERS` measures the memory of one in a
+//! `decision [--rounds N] [--json FILE] [--quick] [--goals]`, the last for the cases that the design has goals for; `decision --memory SUBJECT USERS` measures the memory of one in a
 //! process of its own, which is what the table of bytes does.
 
 use std::process::Command;
@@ -25,7 +25,8 @@ fn main() {
     let rounds = value("--rounds").map_or(21, |rounds| rounds.parse().expect("a number of rounds"));
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let mut report = Report::default();
-    report.speed(rounds, is_quick);
+    let only_goals = arguments.iter().any(|argument| argument == "--goals");
+    report.speed(rounds, is_quick, only_goals);
     report.memory(is_quick);
     report.allocations();
     report.show_goals();
@@ -49,7 +50,7 @@ struct Goal {
 }
 
 impl Report {
-    fn speed(&mut self, rounds: usize, is_quick: bool) {
+    fn speed(&mut self, rounds: usize, is_quick: bool, only_goals: bool) {
         println!(
             "| limits | users | threads | verdicts | {} | ours ÷ governor | ours ÷ limitador |",
             SUBJECTS.join(" | ")
@@ -60,8 +61,13 @@ impl Report {
             for limits in [1, 3] {
                 for users in users {
                     let case = Case { limits, users: *users, verdicts };
+                    let threads: Vec<usize> =
+                        [1, 2].into_iter().filter(|threads| !only_goals || has_goal(case, *threads)).collect();
+                    if threads.is_empty() {
+                        continue;
+                    }
                     let subjects: Vec<_> = SUBJECTS.iter().map(|name| prepared(name, case)).collect();
-                    for threads in [1, 2] {
+                    for threads in threads {
                         self.speed_of(case, threads, rounds, &subjects);
                     }
                 }
@@ -168,6 +174,17 @@ impl Report {
             }
             Err(error) => println!("not counted: {}: {error}", program.display()),
         }
+    }
+}
+
+/// Whether the design has a goal for this case, or it says how far a contended counter is from one.
+fn has_goal(case: Case, threads: usize) -> bool {
+    match (case.limits, case.users, threads, case.verdicts) {
+        (1, 1, 1 | 2, Verdicts::Admitted) | (1, 1_000_000, 1, Verdicts::Admitted) | (1, 1, 2, Verdicts::Refused) => {
+            true
+        }
+        (3, users, 1, Verdicts::Admitted) => users > 1,
+        _ => false,
     }
 }
 

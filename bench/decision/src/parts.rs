@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use subjects::{Verdicts, policy};
-use tidegate_core::{ChargeList, Demand, Policy, Slate, Statuses, decide_on};
+use tidegate_core::{ChargeList, Demand, DemandBuilder, Policy, Slate, Statuses, decide_on};
 use tidegate_limiter::{Clock, Limiter, Memory, MemoryOptions, SystemClock};
 
 fn measure(name: &str, mut step: impl FnMut()) {
@@ -46,24 +46,32 @@ fn parts(policy: &Policy) {
     let clock = SystemClock::new();
     let limiter = Limiter::new(Memory::new(MemoryOptions::default()), SystemClock::new(), ());
     let [user, tenant] = ["user", "tenant"].map(|name| policy.attribute(name).expect("an attribute"));
-    let build = || {
-        let mut demand = Demand::on(black_box(policy));
+    let fill = |demand: &mut DemandBuilder<'_>| {
         demand.set(user, black_box("user:0000000000001")).expect("a short name");
         demand.set(tenant, black_box("tent:0000000000001")).expect("a short name");
-        demand
     };
-    let demand = build().build();
+    let mut built = Demand::on(policy);
+    fill(&mut built);
+    let demand = built.build();
     let now = clock.now();
     let (mut list, mut statuses, mut slate) = (ChargeList::new(), Statuses::new(), Slate::new());
     let charges = list.resolve(&demand, now);
     limiter.store().charge(charges, &mut statuses, now);
     let ruled = statuses;
     measure("clock", || _ = black_box(clock.now()));
-    measure("demand", || _ = black_box(build().finish()));
+    measure("demand", || {
+        let mut demand = Demand::on(black_box(policy));
+        fill(&mut demand);
+        black_box(demand.finish());
+    });
     measure("resolve", || _ = black_box(ChargeList::new().resolve(black_box(&demand), now)));
     measure("store", || limiter.store().charge(black_box(charges), black_box(&mut statuses), now));
     measure("rule", || _ = black_box(decide_on(&mut slate, black_box(&demand), now, |_, said| *said = ruled)));
     measure("check", || _ = black_box(limiter.check(black_box(&demand))));
     measure("check on a slate", || _ = black_box(limiter.check_on(&mut slate, black_box(&demand))));
-    measure("demand and check", || _ = black_box(limiter.check_on(&mut slate, build().finish()).is_admitted()));
+    measure("demand and check", || {
+        let mut demand = Demand::on(black_box(policy));
+        fill(&mut demand);
+        black_box(limiter.check_on(&mut slate, demand.finish()).is_admitted());
+    });
 }

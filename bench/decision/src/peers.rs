@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use limitador::limit::{Context, Limit, Namespace};
 
-use super::{Case, Names, Subject, Verdicts, text};
+use super::{BURST, Case, Names, PERIOD_S, Subject, Verdicts, text};
 
 pub(super) struct Governor {
     users: DefaultKeyedRateLimiter<String>,
@@ -19,7 +19,11 @@ pub(super) struct Governor {
 impl Governor {
     pub(super) fn new(case: Case) -> Governor {
         let quota = match case.verdicts {
-            Verdicts::Admitted => governor::Quota::per_second(NonZeroU32::new(1_000_000_000).expect("not zero")),
+            Verdicts::Admitted => {
+                let burst = u32::try_from(BURST).ok().and_then(NonZeroU32::new).expect("not zero");
+                let period = std::time::Duration::from_secs(PERIOD_S);
+                governor::Quota::with_period(period).expect("not zero").allow_burst(burst)
+            }
             Verdicts::Refused => {
                 governor::Quota::with_period(std::time::Duration::from_secs(86_400)).expect("not zero")
             }

@@ -41,6 +41,11 @@ pub trait Subject: Sync {
     }
 }
 
+/// What a bucket holds where all is admitted: more than a run takes. A unit comes back after a minute, so that counters
+/// are in use as they are in life; one that is full again each time it is asked would be forgotten and made anew.
+const BURST: u64 = 50_000_000;
+const PERIOD_S: u64 = 60;
+
 /// Requests that are asked for at once of what can decide batches.
 pub const BATCH: usize = 64;
 
@@ -177,7 +182,9 @@ pub fn policy(limits: usize, verdicts: Verdicts) -> Policy {
 fn limit(name: &str, per: &str, on: Option<usize>, algorithm: Algorithm, verdicts: Verdicts) -> LimitDraft {
     let quota = match (verdicts, algorithm) {
         (Verdicts::Refused, _) => Quota::per(1, Span::from_secs(86_400)),
-        (Verdicts::Admitted, Algorithm::TokenBucket) => Quota::per(1_000_000_000, Span::from_secs(1)),
+        (Verdicts::Admitted, Algorithm::TokenBucket) => {
+            Quota { burst: BURST, ..Quota::per(1, Span::from_secs(PERIOD_S)) }
+        }
         (Verdicts::Admitted, _) => Quota::per(1_000_000_000_000, Span::from_secs(86_400)),
     };
     LimitDraft {
@@ -198,19 +205,19 @@ fn limit(name: &str, per: &str, on: Option<usize>, algorithm: Algorithm, verdict
 impl Subject for Tidegate {
     fn ask(&self, names: &mut Names, user: u64) -> bool {
         names.write(user, self.limits);
-        let mut demand = self.demand(&names.user, &names.tenant);
+        let mut demand = Demand::on(&self.policy);
+        self.name(&mut demand, &names.user, &names.tenant);
         self.limiter.check_on(&mut names.slate, demand.finish()).is_admitted()
     }
 }
 
 impl Tidegate {
-    fn demand<'a>(&'a self, user: &'a [u8; 18], tenant: &'a [u8; 18]) -> DemandBuilder<'a> {
-        let mut demand = Demand::on(&self.policy);
+    #[inline]
+    fn name<'a>(&self, demand: &mut DemandBuilder<'a>, user: &'a [u8; 18], tenant: &'a [u8; 18]) {
         demand.set(self.attributes[0], text(user)).expect("a short name");
         if self.limits > 1 {
             demand.set(self.attributes[1], text(tenant)).expect("a short name");
         }
-        demand
     }
 }
 
@@ -230,8 +237,11 @@ impl Subject for Batches {
                 digits(tenant, *number / 100);
             }
         }
-        let demands: [Demand<'_>; BATCH] =
-            std::array::from_fn(|place| self.0.demand(&written[place].0, &written[place].1).build());
+        let demands: [Demand<'_>; BATCH] = std::array::from_fn(|place| {
+            let mut demand = Demand::on(&self.0.policy);
+            self.0.name(&mut demand, &written[place].0, &written[place].1);
+            *demand.finish()
+        });
         let mut admitted = 0;
         self.0.limiter.check_batch(&demands, |decision| admitted += u64::from(decision.is_admitted()));
         admitted

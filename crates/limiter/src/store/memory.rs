@@ -3,7 +3,8 @@
 //! - `fingerprint.rs`: what a counter is known by, and how unlikely it is that two are taken for one;
 //! - `bucket.rs`: a few slots behind one control word, read without writing;
 //! - `table.rs`: where a counter may stand, room for new ones, how idle ones leave;
-//! - `transaction.rs`: one demand over several counters, all or nothing.
+//! - `quick.rs`: the common case, read once and changed once;
+//! - `transaction.rs`: one demand over several counters, all or nothing, in every case.
 //!
 //! **Bounds.** Counters are kept in up to three tables, one for each size of state; each holds at most
 //! [`MemoryOptions::max_counters`] counters and takes, once touched, 32 bytes for each of them (fixed windows, token

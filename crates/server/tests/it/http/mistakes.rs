@@ -49,7 +49,6 @@ const BAD_BODIES: &[(&str, &str, &str)] = &[
     (r#"{"attributes":{"app":"\ud800"}}"#, "attributes.app", "hex escape"),
     (r#"{"attributes":{"app":"a1","app":"a2"}}"#, "attributes.app", "given twice"),
     (r#"{"attributes":{"operation":"sned"}}"#, "attributes.operation", "did you mean `send`?"),
-    (r#"{"attributes":{"operation":""}}"#, "attributes.operation", "no operation"),
     (r#"{"attributes":{"class":"write"}}"#, "attributes.class", "follows from the operation"),
     // Costs.
     (r#"{"attributes":{},"cost":1}"#, "cost", "expected an object, found a number"),

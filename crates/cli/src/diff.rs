@@ -177,6 +177,7 @@ fn things(api: &Api, draft: &PolicyDraft, intake: &IntakeDraft) -> BTreeMap<(&'s
     say(whole, "upstream", serving.upstream().unwrap_or("the server's").to_owned(), &());
     say(whole, "prefix", if serving.strips_prefix() { "stripped" } else { "forwarded" }.to_owned(), &());
     say(whole, "bases", listed(intake.bases.iter().map(|base| format!("`{base}`"))), &());
+    say(whole, "capitals in paths", if intake.ignore_case { "ignored" } else { "told apart" }.to_owned(), &());
     say(whole, "operation of what no route matches", draft.default_operation.clone(), &());
     say(whole, "plan of those that have none", draft.default_plan.clone().unwrap_or("none".to_owned()), &());
     say(whole, "client's address", "as [client] says".to_owned(), &intake.client);

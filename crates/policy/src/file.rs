@@ -13,6 +13,7 @@ pub(crate) struct File {
     pub(crate) name: Option<Text>,
     pub(crate) dialect: Option<Text>,
     pub(crate) bases: Vec<Text>,
+    pub(crate) ignore_case: bool,
     pub(crate) default_operation: Option<Text>,
     /// The time zone of days and months that name none.
     pub(crate) zone: Option<Text>,
@@ -189,6 +190,7 @@ const KEYS: &[&str] = &[
     "dialect",
     "serve",
     "bases",
+    "ignore_case",
     "default_operation",
     "zone",
     "attributes",
@@ -218,6 +220,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
             "name" => file.name = reader.text(field),
             "dialect" => file.dialect = reader.text(field),
             "bases" => file.bases = reader.texts(field, "leave it out for no prefix").unwrap_or_default(),
+            "ignore_case" => file.ignore_case = reader.boolean(field).unwrap_or_default(),
             "default_operation" => file.default_operation = reader.text(field),
             "zone" => file.zone = reader.text(field),
             "attributes" => file.attributes = attributes(reader, field),

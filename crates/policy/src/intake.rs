@@ -19,6 +19,7 @@ mod glob;
 mod host;
 mod json;
 mod jwt;
+mod loose;
 mod meter;
 mod path;
 mod reading;
@@ -39,7 +40,7 @@ use json::{Found, Pointer};
 use jwt::{Claims, Secrets};
 use meter::Settle;
 pub use path::Target;
-pub(crate) use path::{Plus, percent_decode};
+pub(crate) use path::{Case, Plus, percent_decode};
 use reading::Reading;
 pub(crate) use routes::MAX_ROUTES;
 use routes::Routes;
@@ -155,7 +156,7 @@ impl Intake {
     ///
     /// The path has no canonical form.
     pub fn route_of(&self, method: &Method, target: Target<'_>) -> Result<Route, BadRequest> {
-        let stripped = if target.begins_with(&self.stripped) { self.stripped.len() } else { 0 };
+        let stripped = if target.begins_with(&self.stripped, self.routes.case()) { self.stripped.len() } else { 0 };
         let matched_by = if method == Method::HEAD { &Method::GET } else { method };
         let shape = self.routes.find(matched_by, &target)?;
         let about = shape.and_then(|id| self.routes.shape(id));

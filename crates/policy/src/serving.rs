@@ -4,7 +4,7 @@
 
 use http::Method;
 
-use crate::intake::{BadRequest, Target, canonical_host};
+use crate::intake::{BadRequest, Case, Target, canonical_host};
 
 /// What a policy says about the requests that it is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Serving {
     prefix: Vec<Box<str>>,
     /// The prefix as it is forwarded; empty for none.
     prefix_text: Box<str>,
+    /// How the prefix is compared, as routes are.
+    case: Case,
     strip_prefix: bool,
     upstream: Option<Box<str>>,
 }
@@ -94,6 +96,11 @@ impl Serving {
         Ok(())
     }
 
+    /// Sets how the prefix is compared.
+    pub(crate) fn set_case(&mut self, case: Case) {
+        self.case = case;
+    }
+
     /// Says that the prefix is not forwarded.
     pub(crate) fn strip_prefix(&mut self) {
         self.strip_prefix = true;
@@ -158,13 +165,15 @@ impl Serving {
             true => (false, 0),
             false => self.hosts.iter().filter_map(|rule| rule.fit(host?)).max()?,
         };
-        let fits = target.begins_with(&self.prefix);
+        let fits = target.begins_with(&self.prefix, self.case);
         fits.then_some(Fit { is_exact_host: host_fit.0, host_bytes: host_fit.1, prefix_segments: self.prefix.len() })
     }
 
     /// What two APIs are both for, so that nothing says whose a request is.
     pub fn overlap(&self, other: &Serving) -> Option<String> {
-        if self.prefix != other.prefix {
+        let case = if self.case == Case::Ignored { self.case } else { other.case };
+        let mut pairs = self.prefix.iter().zip(&other.prefix);
+        if self.prefix.len() != other.prefix.len() || !pairs.all(|(ours, theirs)| case.is_same(ours, theirs)) {
             return None;
         }
         let host = match (self.hosts.is_empty(), other.hosts.is_empty()) {

@@ -52,7 +52,7 @@ struct Builder<'b> {
 impl Builder<'_> {
     fn build(mut self) -> Result<Intake, String> {
         let draft = self.draft;
-        let routes = Routes::build(&draft.bases, &draft.routes, |name| self.policy.operation_named(name))?;
+        let routes = Routes::build(draft, |name| self.policy.operation_named(name))?;
         let reads_client = |source: &SourceDraft| source.from.contains(&From::Client);
         if draft.attributes.iter().flat_map(|attribute| &attribute.sources).any(reads_client) {
             self.inputs.client = Some(Client::build(&draft.client)?);

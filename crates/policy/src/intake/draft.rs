@@ -11,6 +11,8 @@ use super::json::Pointer;
 pub struct IntakeDraft {
     /// Prefixes of all routes. None at all means no prefix, as `[""]` does.
     pub bases: Vec<String>,
+    /// Whether the fixed segments of routes are matched without regard to ASCII case.
+    pub ignore_case: bool,
     /// Routes, in any order: which one a request takes follows from their shapes.
     pub routes: Vec<RouteDraft>,
     /// Where attributes come from. Of the built-in ones only `plan` may be here.

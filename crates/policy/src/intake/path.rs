@@ -9,6 +9,9 @@
 //!
 //! A tail (`{x...}`) is kept byte for byte, as a URL inside a path has slashes, `//` and `%2F` of its own. In it only
 //! dot segments and control characters are refused, in any encoding: a server that resolves them would leave the route.
+//! What else a server may mend in it must not lead to another route: see `loose.rs`.
+
+use std::borrow::Cow;
 
 use http::Method;
 
@@ -41,6 +44,37 @@ pub struct Target<'t> {
     pub(crate) flaw: Option<BadRequest>,
 }
 
+/// Whether fixed text tells capitals from small letters. Only ASCII is folded: beyond it servers do not agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Case {
+    #[default]
+    Matters,
+    Ignored,
+}
+
+impl Case {
+    pub(crate) fn of(ignore_case: bool) -> Case {
+        if ignore_case { Case::Ignored } else { Case::Matters }
+    }
+
+    /// The text that all texts share that are the same.
+    pub(crate) fn folded(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Case::Ignored if text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                Cow::Owned(text.to_ascii_lowercase())
+            }
+            Case::Ignored | Case::Matters => Cow::Borrowed(text),
+        }
+    }
+
+    pub(crate) fn is_same(self, text: &str, other: &str) -> bool {
+        match self {
+            Case::Matters => text == other,
+            Case::Ignored => text.eq_ignore_ascii_case(other),
+        }
+    }
+}
+
 /// One canonical segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment {
@@ -66,9 +100,9 @@ impl<'t> Target<'t> {
     }
 
     /// Whether its first segments are these, decoded.
-    pub(crate) fn begins_with(&self, segments: &[Box<str>]) -> bool {
+    pub(crate) fn begins_with(&self, segments: &[Box<str>], case: Case) -> bool {
         let is_long_enough = self.segments.len() >= segments.len();
-        is_long_enough && segments.iter().enumerate().all(|(index, segment)| *self.text(index) == **segment)
+        is_long_enough && segments.iter().enumerate().all(|(index, segment)| case.is_same(self.text(index), segment))
     }
 
     /// Why the path is refused unless some route has a tail before what is wrong with it.
@@ -133,6 +167,11 @@ impl<'t> Target<'t> {
             raw_start += raw.len() + 1;
         }
         Ok(())
+    }
+
+    /// The raw path, without its first slash.
+    pub(crate) fn raw(&self) -> &'t str {
+        self.path
     }
 
     /// The raw text from segment `index` on, which may be one past the good ones; nothing if the path ends before.
@@ -205,7 +244,7 @@ fn refuse_dots(segment: &[u8]) -> Result<(), BadRequest> {
 }
 
 /// The next byte, decoded if it is a whole `%XX`.
-fn next_byte(bytes: &[u8]) -> Option<(u8, &[u8])> {
+pub(crate) fn next_byte(bytes: &[u8]) -> Option<(u8, &[u8])> {
     match bytes {
         [b'%', high, low, rest @ ..] => match decode_pair(*high, *low) {
             Some(byte) => Some((byte, rest)),

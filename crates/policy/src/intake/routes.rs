@@ -2,7 +2,8 @@
 //!
 //! At every segment a literal beats a parameter and a parameter beats a tail; a choice that leads nowhere is taken
 //! back, so the most specific route that fits wins, whatever the order they were written in. The search visits each
-//! node of the tree at most once. Literals are compared decoded, so no spelling of one escapes its route.
+//! node of the tree at most once. Literals are compared decoded, so no spelling of one escapes its route; where the
+//! policy ignores case, by their small letters.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -12,8 +13,9 @@ use http::Method;
 use tidegate_core::OperationId;
 
 use super::bad_request::BadRequest;
-use super::draft::RouteDraft;
-use super::path::{self, MAX_SEGMENTS, Plus, Target};
+use super::draft::{IntakeDraft, RouteDraft};
+use super::loose;
+use super::path::{self, Case, MAX_SEGMENTS, Plus, Target};
 
 /// Most routes of one policy, its bases multiplied in: the largest known API has 1,100 operations.
 pub(crate) const MAX_ROUTES: usize = 100_000;
@@ -28,6 +30,8 @@ pub(crate) struct Routes {
     shapes: Vec<Shape>,
     /// The methods that routes name.
     methods: BTreeSet<Box<str>>,
+    /// How literals are compared.
+    case: Case,
 }
 
 /// The routes that share the segments up to here.
@@ -108,13 +112,14 @@ impl Routes {
     ///
     /// The route that is malformed or identical to an earlier one, and why.
     pub(crate) fn build(
-        bases: &[String],
-        drafts: &[RouteDraft],
+        draft: &IntakeDraft,
         operation: impl Fn(&str) -> Option<OperationId>,
     ) -> Result<Routes, String> {
-        let mut routes = Routes { nodes: vec![Node::default()], shapes: Vec::new(), methods: BTreeSet::new() };
+        let IntakeDraft { bases, routes: drafts, .. } = draft;
+        let (nodes, case) = (vec![Node::default()], Case::of(draft.ignore_case));
+        let mut routes = Routes { nodes, shapes: Vec::new(), methods: BTreeSet::new(), case };
         let no_base = [String::new()];
-        let bases = if bases.is_empty() { &no_base } else { bases };
+        let bases = if bases.is_empty() { &no_base[..] } else { bases };
         if drafts.len().saturating_mul(bases.len()) > MAX_ROUTES {
             return Err(format!("more than {MAX_ROUTES} routes"));
         }
@@ -140,7 +145,7 @@ impl Routes {
         let mut node = 0;
         for (index, piece) in pieces.into_iter().enumerate() {
             match piece {
-                Piece::Literal(text) => node = self.literal_child(node, text),
+                Piece::Literal(text) => node = self.literal_child(node, &text),
                 Piece::Parameter(name) => {
                     node = self.parameter_child(node);
                     shape.parameters.push((name, index));
@@ -166,8 +171,9 @@ impl Routes {
         Ok(())
     }
 
-    fn literal_child(&mut self, node: usize, text: Box<str>) -> usize {
+    fn literal_child(&mut self, node: usize, text: &str) -> usize {
         let fresh = self.nodes.len();
+        let text = self.case.folded(text).into();
         let child = *self.nodes[node].literals.entry(text).or_insert(fresh);
         if child == fresh {
             self.nodes.push(Node::default());
@@ -182,6 +188,11 @@ impl Routes {
             self.nodes.push(Node::default());
         }
         child
+    }
+
+    /// How fixed segments are compared.
+    pub(crate) fn case(&self) -> Case {
+        self.case
     }
 
     /// The shape at a place, if there is one.
@@ -208,39 +219,108 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// The path is refused: no route has a tail that covers its flaw.
+    /// The path is refused: no route has a tail that covers its flaw, or one has and a server that reads the path
+    /// loosely may see another route.
     pub(crate) fn find(&self, method: &Method, target: &Target<'_>) -> Result<Option<usize>, BadRequest> {
-        let mut search = Search { routes: self, method, target, flaw: None };
-        match search.from(0, 0) {
-            Some(shape) => Ok(Some(shape)),
-            None => match search.flaw.or_else(|| target.flaw.clone()) {
+        let mut search = Search { routes: self, method, path: target, flaw: None };
+        let shape = search.from(0, 0);
+        match (shape, target.flaw.as_ref()) {
+            (Some(shape), Some(flaw)) => self.refuse_ambiguous(shape, method, target, flaw).map(|()| Some(shape)),
+            (Some(shape), None) => Ok(Some(shape)),
+            (None, flaw) => match search.flaw.or_else(|| flaw.cloned()) {
                 Some(flaw) => Err(flaw),
                 None => Ok(None),
             },
         }
     }
+
+    /// Refuses a path that a tail covers here, and that is another route's to a server that mends its flaws.
+    fn refuse_ambiguous(
+        &self,
+        shape: usize,
+        method: &Method,
+        target: &Target<'_>,
+        flaw: &BadRequest,
+    ) -> Result<(), BadRequest> {
+        for reading in loose::readings(target.raw()) {
+            let mut search = Search { routes: self, method, path: &reading, flaw: None };
+            if search.from(0, 0).is_some_and(|other| other != shape) {
+                let message = format!("{}; read loosely, the path leads to another route", flaw.message());
+                return Err(BadRequest::at("path", message));
+            }
+        }
+        Ok(())
+    }
 }
 
-struct Search<'s> {
+/// A path as it is matched.
+trait Path {
+    /// The decoded text of a segment; `None` past the last.
+    fn text(&self, index: usize) -> Option<&str>;
+
+    /// Whether it is nothing but its segments, so that a route without a tail can match it.
+    fn is_whole(&self) -> bool;
+
+    /// Whether something is left for a tail from that segment on.
+    ///
+    /// # Errors
+    ///
+    /// Something is, and no tail may have it.
+    fn has_tail(&self, index: usize) -> Result<bool, BadRequest>;
+}
+
+impl Path for Target<'_> {
+    fn text(&self, index: usize) -> Option<&str> {
+        (index < self.segments.len()).then(|| Target::text(self, index))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.flaw.is_none()
+    }
+
+    fn has_tail(&self, index: usize) -> Result<bool, BadRequest> {
+        let tail = self.tail(index);
+        path::check_tail(tail).map(|()| !tail.is_empty())
+    }
+}
+
+/// A loose reading.
+impl Path for Vec<String> {
+    fn text(&self, index: usize) -> Option<&str> {
+        self.get(index).map(String::as_str)
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn has_tail(&self, index: usize) -> Result<bool, BadRequest> {
+        Ok(index < self.len())
+    }
+}
+
+struct Search<'s, P> {
     routes: &'s Routes,
     method: &'s Method,
-    target: &'s Target<'s>,
+    path: &'s P,
     /// Why a tail that would have matched is refused.
     flaw: Option<BadRequest>,
 }
 
-impl Search<'_> {
+impl<P: Path> Search<'_, P> {
     fn from(&mut self, node: usize, index: usize) -> Option<usize> {
         let routes = self.routes;
         let node = &routes.nodes[node];
-        if index < self.target.segments.len() {
-            let literal = node.literals.get(self.target.text(index));
-            for child in literal.into_iter().chain(&node.parameter) {
+        if let Some(text) = self.path.text(index) {
+            let literal = node.literals.get(&*routes.case.folded(text));
+            // Only a loose reading has empty segments, and those are nobody's value.
+            let parameter = node.parameter.as_ref().filter(|_| !text.is_empty());
+            for child in literal.into_iter().chain(parameter) {
                 if let Some(shape) = self.from(*child, index + 1) {
                     return Some(shape);
                 }
             }
-        } else if self.target.flaw.is_none()
+        } else if self.path.is_whole()
             && let Some(shape) = node.here.shape(self.method)
         {
             return Some(shape);
@@ -249,14 +329,10 @@ impl Search<'_> {
     }
 
     fn is_tail(&mut self, index: usize) -> bool {
-        let tail = self.target.tail(index);
-        match path::check_tail(tail) {
-            Ok(()) => !tail.is_empty(),
-            Err(flaw) => {
-                self.flaw.get_or_insert(flaw);
-                false
-            }
-        }
+        self.path.has_tail(index).unwrap_or_else(|flaw| {
+            self.flaw.get_or_insert(flaw);
+            false
+        })
     }
 }
 

@@ -16,6 +16,7 @@ impl<'f> Lowering<'f> {
         let parameters = self.parameters();
         IntakeDraft {
             bases: self.bases(),
+            ignore_case: self.file.ignore_case,
             routes: self.routes(),
             attributes: self.attributes(&parameters),
             jwt: self.jwt(),

@@ -8,7 +8,7 @@ use tidegate_core::OperationDraft;
 
 use super::Lowering;
 use crate::file;
-use crate::intake::{MAX_ROUTES, Plus, RouteDraft, percent_decode};
+use crate::intake::{Case, MAX_ROUTES, Plus, RouteDraft, percent_decode};
 use crate::problem::Problem;
 use crate::reading::{Place, Text};
 
@@ -69,6 +69,11 @@ impl<'f> Lowering<'f> {
         let prefix = self.prefix();
         let bases = file.bases.iter().map(|base| format!("{prefix}{}", &**base)).collect::<Vec<_>>();
         if bases.is_empty() && !prefix.is_empty() { vec![prefix.to_owned()] } else { bases }
+    }
+
+    /// How fixed segments are compared.
+    pub(super) fn case(&self) -> Case {
+        Case::of(self.file.ignore_case)
     }
 
     /// The prefix of the server's that every path begins with, if it is one.
@@ -157,7 +162,7 @@ impl<'f> Lowering<'f> {
                 self.problems.push(Problem::unfit_base(route, base, &why));
                 return;
             }
-            let shape = (method, shape(&template));
+            let shape = (method, shape(&template, self.case()));
             if let Some((other, place)) = taken.get(&shape) {
                 self.problems.push(Problem::conflicting_routes(route, *place, other));
                 return;
@@ -295,15 +300,15 @@ fn parameter(segment: &str) -> Option<&str> {
     Some(inside.strip_suffix("...").unwrap_or(inside))
 }
 
-/// A template without what parameters are called, fixed text decoded: two routes of one method and one shape match the
-/// same. Control characters stand for tail and parameter, as no path has them.
-fn shape(template: &str) -> String {
+/// A template without what parameters are called, fixed text decoded and folded: two routes of one method and one shape
+/// match the same. Control characters stand for tail and parameter, as no path has them.
+fn shape(template: &str, case: Case) -> String {
     template.split('/').skip(1).fold(String::new(), |shape, segment| {
         let kind = match parameter(segment) {
             Some(_) if segment.ends_with("...}") => Cow::Borrowed("\u{1}"),
             Some(_) => Cow::Borrowed("\u{2}"),
             None => percent_decode(segment, Plus::IsPlus).map_or(Cow::Borrowed(segment), Cow::Owned),
         };
-        shape + "/" + &kind
+        shape + "/" + &case.folded(&kind)
     })
 }

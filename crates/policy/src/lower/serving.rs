@@ -9,6 +9,7 @@ impl Lowering<'_> {
     /// Hosts, prefix and upstream, as far as they are right.
     pub(super) fn serving(&mut self) -> Serving {
         let mut serving = Serving::default();
+        serving.set_case(self.case());
         let Some(serve) = &self.file.serve else { return serving };
         each_once(&serve.hosts, "hosts", &mut self.problems);
         for (index, host) in serve.hosts.iter().enumerate() {

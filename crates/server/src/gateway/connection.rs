@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -67,7 +67,8 @@ pub(super) async fn serve<C: Clock + Debug + Send + Sync + 'static>(
         Ok(Ok(None)) | Err(_) => return,
         Ok(Err(error)) => return tracing::debug!(%error, %address, "connection ended before its first request"),
     };
-    let client = Client { gateway, wire: Arc::new(Wire::at(place)), address, version, stage };
+    let forwarded_for = HeaderValue::from_str(&address.ip().to_canonical().to_string()).ok();
+    let client = Client { gateway, wire: Arc::new(Wire::at(place)), address, forwarded_for, version, stage };
     let ended = match version {
         Version::Http1 => http1(socket, begun, client).await,
         Version::Http2 => http2(socket, begun, client).await,

@@ -49,6 +49,8 @@ pub(super) struct Client<C> {
     pub(super) gateway: Arc<Gateway<C>>,
     pub(super) wire: Arc<Wire>,
     pub(super) address: SocketAddr,
+    /// Its address as `X-Forwarded-For` says it.
+    pub(super) forwarded_for: Option<HeaderValue>,
     pub(super) version: Version,
     pub(super) stage: StageReader,
 }
@@ -218,8 +220,8 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
             message: error.to_string().into(),
         };
         let mut builder = facts.demand(&api.policy).map_err(malformed)?;
-        let demand = builder.set_purpose(Purpose::Hold).build();
-        let decision = engine.check(&demand);
+        let demand = builder.set_purpose(Purpose::Hold).finish();
+        let decision = engine.check(demand);
         let hold = Hold::new(engine, limiter.receipt(&decision));
         let fields = api.dialect.render(&decision);
         if let Some(id) = engine.keep_refusal(&decision, Surface::Gateway) {
@@ -284,7 +286,8 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         let intake = &pass.api.intake;
         parts.uri = upstream.target(pass.route.target())?;
         parts.version = http::Version::HTTP_11;
-        let origin = Origin { address: self.address.ip(), authority: &pass.authority, upstream: upstream.authority() };
+        let origin =
+            Origin { address: self.forwarded_for.as_ref(), authority: &pass.authority, upstream: upstream.authority() };
         fields::towards_upstream(&mut parts.headers, origin, |name| intake.reads_header(name));
         if intake.settles(pass.route.operation()) {
             parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -304,7 +307,7 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
             None => Upload::stream(body, bounds.0, bounds.1).0,
         };
         let authority = HeaderValue::from_static(echo::AUTHORITY);
-        let origin = Origin { address: self.address.ip(), authority: &pass.authority, upstream: &authority };
+        let origin = Origin { address: self.forwarded_for.as_ref(), authority: &pass.authority, upstream: &authority };
         let intake = &pass.api.intake;
         fields::towards_upstream(&mut parts.headers, origin, |name| intake.reads_header(name));
         echo::answer(&parts.method, pass.route.target(), &parts.headers, upload).await

@@ -7,8 +7,6 @@
 //! was, `X-Forwarded-For` gains the client's address, and `Forwarded` and `X-Real-IP`, which could contradict them, end
 //! here. `Connection` cannot name what a caller is known by (K5).
 
-use std::net::IpAddr;
-
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Fields of one connection.
@@ -54,8 +52,8 @@ const PROTECTED: [HeaderName; 9] = [
 /// What the gateway knows of a request that the upstream should.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin<'a> {
-    /// The client's address.
-    pub(super) address: IpAddr,
+    /// The client's address; what is written for each request is made once for the connection.
+    pub(super) address: Option<&'a HeaderValue>,
     /// The authority it asked for.
     pub(super) authority: &'a str,
     /// The upstream's own name.
@@ -66,19 +64,21 @@ pub(super) struct Origin<'a> {
 pub(super) fn towards_upstream(headers: &mut HeaderMap, origin: Origin<'_>, is_read: impl Fn(&HeaderName) -> bool) {
     let takes_trailers = headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers");
     remove_named(headers, |name| PROTECTED.contains(name) || is_read(name));
-    OF_CONNECTION.iter().chain(&OF_GATEWAY).for_each(|name| drop(headers.remove(name)));
+    // Looked for among those there are, not looked up one by one: a request has few, and each look-up hashes a name.
+    let ends_here = |name: &HeaderName| OF_CONNECTION.contains(name) || OF_GATEWAY.contains(name);
+    let is_ambiguous = |name: &HeaderName| name.as_str().bytes().any(|byte| byte == b'_') && !is_read(name);
+    remove_where(headers, |name| ends_here(name) || is_ambiguous(name));
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    remove_underscored(headers, is_read);
     join(headers, header::COOKIE, "; ");
     headers.insert(header::HOST, origin.upstream.clone());
     if let Ok(authority) = HeaderValue::from_str(origin.authority) {
         headers.insert(X_FORWARDED_HOST, authority);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Ok(address) = HeaderValue::from_str(&origin.address.to_canonical().to_string()) {
-        headers.append(X_FORWARDED_FOR, address);
+    if let Some(address) = origin.address {
+        headers.append(X_FORWARDED_FOR, address.clone());
         join(headers, X_FORWARDED_FOR, ", ");
     }
 }
@@ -86,7 +86,7 @@ pub(super) fn towards_upstream(headers: &mut HeaderMap, origin: Origin<'_>, is_r
 /// Makes an upstream's answer fields those that the client gets.
 pub(super) fn towards_client(headers: &mut HeaderMap) {
     remove_named(headers, |_| false);
-    OF_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
+    remove_where(headers, |name| OF_CONNECTION.contains(name));
 }
 
 /// Removes what `Connection` names, but for what is protected.
@@ -102,9 +102,8 @@ fn remove_named(headers: &mut HeaderMap, is_protected: impl Fn(&HeaderName) -> b
     }
 }
 
-fn remove_underscored(headers: &mut HeaderMap, is_read: impl Fn(&HeaderName) -> bool) {
-    let names = headers.keys().filter(|name| name.as_str().contains('_') && !is_read(name));
-    let names: Vec<HeaderName> = names.cloned().collect();
+fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
     names.iter().for_each(|name| drop(headers.remove(name)));
 }
 

@@ -27,9 +27,13 @@ pub(super) fn canonical_authority(authority: &str) -> String {
 }
 
 fn split(authority: &str) -> (&str, Option<&str>) {
-    let after_brackets = authority.rfind(']').map_or(0, |end| end + 1);
-    match authority[after_brackets..].split_once(':') {
-        Some((between, port)) => (&authority[..after_brackets + between.len()], Some(port)),
+    let bytes = authority.as_bytes();
+    let after_brackets = bytes.iter().rposition(|byte| *byte == b']').map_or(0, |end| end + 1);
+    match bytes[after_brackets..].iter().position(|byte| *byte == b':') {
+        Some(between) => {
+            let colon = after_brackets + between;
+            (&authority[..colon], Some(&authority[colon + 1..]))
+        }
         None => (authority, None),
     }
 }
@@ -39,10 +43,18 @@ fn is_host(host: &str) -> bool {
         return bracketed.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
     }
     let host = host.strip_suffix('.').unwrap_or(host);
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    host.split('.').all(is_label)
+    // No label is empty: no dot stands at either end or behind another.
+    let mut before = b'.';
+    for byte in host.bytes() {
+        match byte {
+            b'.' if before == b'.' => return false,
+            b'.' | b'-' | b'_' => {}
+            _ if byte.is_ascii_alphanumeric() => {}
+            _ => return false,
+        }
+        before = byte;
+    }
+    before != b'.'
 }
 
 #[cfg(test)]

@@ -17,9 +17,11 @@ pub fn write(decision: &Decision<'_>, fields: &Fields, t: Option<Timestamp>, out
         seconds(t.as_micros(), out);
         out.push(',');
     }
-    let _ = write!(out, "\"allowed\":{},\"policy\":", decision.is_admitted());
+    out.push_str(if decision.is_admitted() { "\"allowed\":true,\"policy\":" } else { "\"allowed\":false,\"policy\":" });
     string(policy.name(), out);
-    let _ = write!(out, ",\"version\":{},\"binding\":", policy.version());
+    out.push_str(",\"version\":");
+    number(policy.version(), out);
+    out.push_str(",\"binding\":");
     match decision.binding() {
         Some(binding) => string(binding.name(), out),
         None => out.push_str("null"),
@@ -32,7 +34,8 @@ pub fn write(decision: &Decision<'_>, fields: &Fields, t: Option<Timestamp>, out
     });
     out.push_str("],\"headers\":{");
     separated(fields.headers.iter(), out, |(name, value), out| member(name, value, out));
-    let _ = write!(out, "}},\"status\":{}", fields.status);
+    out.push_str("},\"status\":");
+    number(fields.status.into(), out);
     if let Some(text) = &fields.body {
         out.push_str(",\"body\":");
         body(text, out);
@@ -45,7 +48,11 @@ pub(super) fn limit(ruling: &Ruling<'_>, at: Timestamp, out: &mut String) {
     let (rule, status) = (ruling.rule(), ruling.status);
     out.push_str("\"name\":");
     string(ruling.name(), out);
-    let _ = write!(out, ",\"limit\":{},\"remaining\":{},\"window_s\":", rule.limit(), status.remaining);
+    out.push_str(",\"limit\":");
+    number(rule.limit(), out);
+    out.push_str(",\"remaining\":");
+    number(status.remaining, out);
+    out.push_str(",\"window_s\":");
     window(rule.window_at(at), out);
     out.push_str(",\"reset_at\":");
     seconds(at.plus(status.reset_after).as_micros(), out);
@@ -83,36 +90,64 @@ pub(super) fn separated<T>(items: impl Iterator<Item = T>, out: &mut String, mut
 
 /// Writes microseconds as seconds: a decimal point and one to six decimals.
 pub fn seconds(micros: u64, out: &mut String) {
-    let (whole, mut fraction) = (micros / 1_000_000, micros % 1_000_000);
-    let mut digits = 6;
-    while digits > 1 && fraction % 10 == 0 {
+    number(micros / 1_000_000, out);
+    // The leading one keeps the zeros behind the point until it becomes the point itself.
+    let mut fraction = micros % 1_000_000 + 1_000_000;
+    while fraction > 19 && fraction.is_multiple_of(10) {
         fraction /= 10;
-        digits -= 1;
     }
-    let _ = write!(out, "{whole}.{fraction:0digits$}");
+    let point = out.len();
+    number(fraction, out);
+    out.replace_range(point..=point, ".");
 }
+
+/// Writes a whole number. An answer has a dozen of them, and each would cost ten times as much by `write!`.
+fn number(mut number: u64, out: &mut String) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        if number == 0 || first == 0 {
+            break;
+        }
+    }
+    out.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
+}
+
+/// Which bytes a JSON string escapes.
+static IS_ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = true;
+        control += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
 
 /// Writes a JSON string.
 pub fn string(text: &str, out: &mut String) {
     out.push('"');
     let mut plain = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        let escaped = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..=0x1f => "",
-            _ => continue,
-        };
+    // Only what is escaped leaves the inner loop: most bytes are not, also of header values, which have quotes.
+    while let Some(length) = text.as_bytes()[plain..].iter().position(|byte| IS_ESCAPED[usize::from(*byte)]) {
+        let index = plain + length;
         out.push_str(&text[plain..index]);
-        plain = index + 1;
-        if escaped.is_empty() {
-            let _ = write!(out, "\\u{byte:04x}");
-        } else {
-            out.push_str(escaped);
+        match text.as_bytes()[index] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            byte => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
         }
+        plain = index + 1;
     }
     out.push_str(&text[plain..]);
     out.push('"');
@@ -124,7 +159,7 @@ fn window(window: Span, out: &mut String) {
     if micros == 0 {
         out.push_str("null");
     } else if micros.is_multiple_of(1_000_000) {
-        let _ = write!(out, "{}", micros / 1_000_000);
+        number(micros / 1_000_000, out);
     } else {
         seconds(micros, out);
     }
@@ -170,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_as_the_library_writes_them() {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        let around = powers.flat_map(|power| [power - 1, power, power + 1, power.saturating_mul(7)]);
+        for micros in around.chain([u64::MAX - 1, u64::MAX]) {
+            assert_eq!(written(|out| number(micros, out)), micros.to_string());
+            let decimals = format!("{:06}", micros % 1_000_000);
+            let kept = decimals.trim_end_matches('0').len().max(1);
+            let expected = format!("{}.{}", micros / 1_000_000, &decimals[..kept]);
+            assert_eq!(written(|out| seconds(micros, out)), expected, "{micros}");
+        }
+    }
+
+    #[test]
     fn windows_are_whole_where_they_can_be() {
         let cases = [(0, "null"), (60_000_000, "60"), (1_000, "0.001"), (1_500_000, "1.5")];
         for (micros, text) in cases {
@@ -179,7 +227,8 @@ mod tests {
 
     #[test]
     fn strings_are_read_back_as_they_were() {
-        for text in ["", "plain", "\"\\\n\r\t\u{0}\u{1f}\u{7f}", "grüße 🌊", "a\"b\"c"] {
+        for text in ["", "plain", "\"\\\n\r\t\u{0}\u{1f}\u{7f}", "grüße 🌊", "a\"b\"c", "\"", "\\", "\u{1f}", "\u{7f}"]
+        {
             let json = written(|out| string(text, out));
             assert_eq!(serde_json::from_str::<String>(&json).expect(&json), text);
         }

@@ -37,8 +37,9 @@ impl Serialize for Seconds {
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Seconds, D::Error> {
-        let number = serde_json::Number::deserialize(deserializer)?.to_string();
-        read_seconds(&number).map(Seconds).ok_or_else(|| serde::de::Error::custom("expected seconds"))
+        // As it was written: a number that was parsed first may have lost digits or gained an exponent.
+        let number = Box::<RawValue>::deserialize(deserializer)?;
+        read_seconds(number.get()).map(Seconds).ok_or_else(|| serde::de::Error::custom("expected seconds"))
     }
 }
 

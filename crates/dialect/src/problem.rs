@@ -56,12 +56,16 @@ impl fmt::Display for DialectErrors {
 
 impl std::error::Error for DialectErrors {}
 
+/// Bytes of the longest letter. Names whose lengths differ by more than the letters that may differ need not be compared.
+const MAX_LETTER_BYTES: usize = 4;
+
 /// The name among `known` that `found` was probably meant to be: at most two letters differ, and fewer than its own.
 pub(crate) fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let budget = 2.min(found.chars().count().saturating_sub(1));
     known
         .into_iter()
-        .map(|name| (distance(found, name), name))
+        .filter(|name| name.len().abs_diff(found.len()) <= MAX_LETTER_BYTES * budget)
+        .map(|name| (strsim::levenshtein(found, name), name))
         .filter(|(distance, _)| *distance <= budget)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -70,19 +74,4 @@ pub(crate) fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>)
 /// "`did you mean …`" if there is a near name, as the end of a message.
 pub(crate) fn suggestion<'k>(found: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     nearest(found, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
-}
-
-/// Letters to insert, drop or replace to make `right` of `left`.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.chars().take(64).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
 }

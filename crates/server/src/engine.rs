@@ -54,18 +54,23 @@ impl From<Api> for Change {
 
 impl Engine {
     /// An engine of one API on the machine's time.
-    pub fn new(api: Api, options: MemoryOptions) -> Engine {
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for its counters.
+    pub fn new(api: Api, options: MemoryOptions) -> Result<Engine, BookError> {
         Engine::with_clock(api, options, SystemClock::new())
     }
 }
 
 impl<C: Clock> Engine<C> {
     /// An engine of one API on another time.
-    pub fn with_clock(api: Api, options: MemoryOptions, clock: C) -> Engine<C> {
-        let engine = Engine::empty(options, clock);
-        // One API is in nobody's way.
-        let _ = engine.install([Change::from(api)]);
-        engine
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for its counters.
+    pub fn with_clock(api: Api, options: MemoryOptions, clock: C) -> Result<Engine<C>, BookError> {
+        Engine::of(vec![api], options, clock)
     }
 
     /// An engine of several APIs.

@@ -220,7 +220,7 @@ async fn gateway_check_and_simulation_agree_on_every_request() {
         assert_eq!(expected.len(), ROWS);
 
         let clock = Arc::new(ManualClock::at(START));
-        let engine = |api| Arc::new(Engine::with_clock(api, MemoryOptions::default(), Arc::clone(&clock)));
+        let engine = |api| Arc::new(Engine::with_clock(api, MemoryOptions::default(), Arc::clone(&clock)).unwrap());
         let mut upstream = Recorder::start().await;
         let gate = Gate::open_engine(engine(open()), Some(upstream.address), |_| {}).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -11,7 +11,7 @@ use super::stand::{Gate, Recorder};
 async fn streams_rate_limits_are_shown_without_the_upstream() {
     let mut upstream = Recorder::start().await;
     let api = Api::vendor("stream").unwrap();
-    let engine = Arc::new(Engine::new(api, MemoryOptions { max_counters: 10_000 }));
+    let engine = Arc::new(Engine::new(api, MemoryOptions { max_counters: 10_000 }).unwrap());
     let gate = Gate::open_engine(engine, Some(upstream.address), |_| {}).await;
     // A token of the server: {"server":true}; the upstream is the one that verifies it.
     let token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzZXJ2ZXIiOnRydWV9.c2ln";

@@ -98,7 +98,7 @@ impl Gate {
         upstream: Option<SocketAddr>,
         tweak: impl FnOnce(&mut GatewayOptions),
     ) -> Gate {
-        let engine = Arc::new(Engine::new(api(policy), MemoryOptions { max_counters: 10_000 }));
+        let engine = Arc::new(Engine::new(api(policy), MemoryOptions { max_counters: 10_000 }).unwrap());
         Gate::open_engine(engine, upstream, tweak).await
     }
 }

@@ -33,7 +33,7 @@ impl Desk {
     /// The port of any API, in virtual time.
     pub(super) fn on(api: Api, options: MemoryOptions) -> Desk {
         let clock = Arc::new(ManualClock::at(START));
-        let engine = Engine::with_clock(api, options, Arc::clone(&clock));
+        let engine = Engine::with_clock(api, options, Arc::clone(&clock)).expect("one API has room");
         Desk::serving(engine, clock)
     }
 

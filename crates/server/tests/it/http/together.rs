@@ -46,7 +46,7 @@ async fn a_caller_that_does_not_read_is_cut_off() {
     let time = Time::stopped();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a port");
-    let engine = Arc::new(Engine::new(own_api(), MemoryOptions::default()));
+    let engine = Arc::new(Engine::new(own_api(), MemoryOptions::default()).unwrap());
     let _control = tokio::spawn(http::serve(listener, engine, std::future::pending()));
     let client = Client::of(tokio::net::TcpStream::connect(address).await.expect("it listens"));
     let ask = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
@@ -64,7 +64,7 @@ async fn no_connection_outlives_the_drain() {
     let time = Time::stopped();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a port");
-    let engine = Arc::new(Engine::new(own_api(), MemoryOptions::default()));
+    let engine = Arc::new(Engine::new(own_api(), MemoryOptions::default()).unwrap());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let until = async { stopped.await.unwrap_or(()) };
     let control = tokio::spawn(http::serve(listener, Arc::clone(&engine), until));

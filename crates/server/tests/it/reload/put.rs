@@ -90,8 +90,9 @@ async fn what_cannot_be_put_changes_nothing() {
 async fn only_a_loopback_address_takes_policies() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let engine =
-        Arc::new(Engine::new(Api::text("own.toml", &policy("own", 10, "")).unwrap(), MemoryOptions::default()));
+    let engine = Arc::new(
+        Engine::new(Api::text("own.toml", &policy("own", 10, "")).unwrap(), MemoryOptions::default()).unwrap(),
+    );
     tokio::spawn(http::serve(listener, Arc::clone(&engine), std::future::pending()));
     let mut client = Client::of(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
     let text = policy("own", 99, "");

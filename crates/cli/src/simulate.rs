@@ -12,7 +12,7 @@ use tidegate_core::{Decision, Timestamp};
 use tidegate_limiter::MemoryOptions;
 use tidegate_policy::question::BadQuestion;
 use tidegate_server::Api;
-use tidegate_server::http::answer;
+use tidegate_server::http::answer::{self, Beside};
 use tidegate_sim::{Entry, Outcome, Report, Trace, TraceError, World};
 
 use crate::api;
@@ -193,7 +193,8 @@ impl<'a> Decisions<'a> {
             return Ok(());
         }
         let fields = self.api.dialect.render(decision);
-        answer::write(decision, &fields, Some(decision.at()), &mut self.line);
+        let beside = Beside { t: Some(decision.at()), ..Beside::default() };
+        answer::write(decision, &fields, beside, &mut self.line);
         self.end_line()
     }
 

@@ -8,11 +8,20 @@ use std::fmt::Write;
 use tidegate_core::{Basis, Decision, Ruling, Span, Timestamp, Wait};
 use tidegate_dialect::Fields;
 
-/// Writes a decision and how its dialect words it. A line of a simulation begins with `t`, the instant it was asked.
-pub fn write(decision: &Decision<'_>, fields: &Fields, t: Option<Timestamp>, out: &mut String) {
+/// What an answer has beside the decision.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// A line of a simulation begins with `t`, the instant it was asked.
+    pub t: Option<Timestamp>,
+    /// The id of the reservation that was made.
+    pub reservation: Option<&'a str>,
+}
+
+/// Writes a decision and how its dialect words it.
+pub fn write(decision: &Decision<'_>, fields: &Fields, beside: Beside<'_>, out: &mut String) {
     let policy = decision.demand().policy();
     out.push('{');
-    if let Some(t) = t {
+    if let Some(t) = beside.t {
         out.push_str("\"t\":");
         seconds(t.as_micros(), out);
         out.push(',');
@@ -39,6 +48,10 @@ pub fn write(decision: &Decision<'_>, fields: &Fields, t: Option<Timestamp>, out
     if let Some(text) = &fields.body {
         out.push_str(",\"body\":");
         body(text, out);
+    }
+    if let Some(id) = beside.reservation {
+        out.push(',');
+        member("reservation", id, out);
     }
     out.push('}');
 }

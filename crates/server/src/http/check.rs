@@ -3,7 +3,7 @@
 use http::StatusCode;
 use tidegate_limiter::{Clock, Places};
 
-use super::answer;
+use super::answer::{self, Beside};
 use super::extract::{Ask, Questions, questions};
 use super::respond::Problem;
 use crate::refusals::DecisionId;
@@ -63,13 +63,8 @@ fn decide<C: Clock>(
         _ => (engine.check(&demand), None),
     };
     let fields = ask.api.dialect.render(&decision);
-    answer::write(&decision, &fields, None, out);
-    if let Some(id) = reservation {
-        // The object's last member, before its end.
-        out.pop();
-        out.push(',');
-        answer::member("reservation", &id.to_string(), out);
-        out.push('}');
-    }
+    let reservation = reservation.map(|id| id.to_string());
+    let beside = Beside { reservation: reservation.as_deref(), ..Beside::default() };
+    answer::write(&decision, &fields, beside, out);
     engine.keep_refusal(&decision, Surface::Http)
 }

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use serde_json::{Value, json};
 use tidegate_limiter::MemoryOptions;
-use tidegate_server::http::answer;
+use tidegate_server::http::answer::{self, Beside};
 use tidegate_sim::{Outcome, Trace, World};
 
 use super::desk::{Desk, START, own_api};
@@ -74,7 +74,7 @@ fn simulated(lines: &[Value]) -> Vec<(tidegate_core::Timestamp, String)> {
         world.ask(&entry, |outcome| match outcome {
             Outcome::Decided(decision) => {
                 let mut text = String::new();
-                answer::write(decision, &api.dialect.render(decision), None, &mut text);
+                answer::write(decision, &api.dialect.render(decision), Beside::default(), &mut text);
                 answers.push((decision.at(), text));
             }
             Outcome::BadRequest { place, message } => panic!("{place}: {message}"),

@@ -12,11 +12,12 @@ use tidegate_core::{
     Algorithm, Align, Case, Choice, Cost, LimitDraft, Mode, Policy, PolicyDraft, Quota, QuotaTree, Span, Timestamp,
 };
 use tidegate_policy::{From, IntakeDraft, Lowered, Source, lower};
+use tidegate_server::explain::Seconds;
 use tidegate_server::{Api, vendors};
 
 use crate::args::DiffArgs;
 use crate::failure::Failure;
-use crate::output::{Seconds, counted, grouped, print, print_json, span};
+use crate::output::{counted, grouped, print, print_json, span};
 
 /// The facts of one thing, by what they are about: text to show, and what tells it from others of the same text.
 type Facts = BTreeMap<String, (String, String)>;
@@ -310,16 +311,14 @@ fn window_text(window: Span, align: Align) -> String {
 
 fn algorithm(algorithm: Algorithm) -> String {
     match algorithm {
-        Algorithm::FixedWindow => "fixed-window".to_owned(),
-        Algorithm::SlidingWindow { cells } => format!("sliding-window of {cells} cells"),
-        Algorithm::TokenBucket => "token-bucket".to_owned(),
-        Algorithm::Concurrency => "concurrency".to_owned(),
+        Algorithm::SlidingWindow { cells } => format!("{} of {cells} cells", algorithm.name()),
+        _ => algorithm.name().to_owned(),
     }
 }
 
 /// An instant in seconds since 1970, as answers have it.
 fn date(instant: Timestamp) -> String {
-    serde_json::to_string(&Seconds::from(instant)).unwrap_or_default()
+    Seconds::from(instant).to_string()
 }
 
 /// A source as policies write it.

@@ -3,9 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
-use tidegate_core::{Span, Timestamp};
+use serde::Serialize;
+use tidegate_core::Span;
 use tidegate_policy::Problems;
 use tidegate_server::http::answer;
 
@@ -98,30 +97,6 @@ pub(crate) fn problems_as_json(problems: &Problems) -> Vec<serde_json::Value> {
         })
     };
     problems.iter().map(as_json).collect()
-}
-
-/// Seconds that are exact to the microsecond in JSON.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seconds(pub(crate) u64);
-
-impl From<Span> for Seconds {
-    fn from(span: Span) -> Seconds {
-        Seconds(span.as_micros())
-    }
-}
-
-impl From<Timestamp> for Seconds {
-    fn from(instant: Timestamp) -> Seconds {
-        Seconds(instant.as_micros())
-    }
-}
-
-impl Serialize for Seconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::new();
-        answer::seconds(self.0, &mut text);
-        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
-    }
 }
 
 /// A span as people say it: `1 d`, `2 h`, `1 min`, `5 s`, `500 ms` where that is whole, else in decimals of a second.

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 use tidegate_core::{Algorithm, Align, Case, Choice, Limit, LimitId, Per, Policy, Quota, Rule, Span};
+use tidegate_server::explain::Seconds;
 
-use crate::output::{Seconds, grouped, span, table};
+use crate::output::{grouped, span, table};
 
 /// Most quotas of one limit that are listed; of more, the smallest and the largest are, and whether some have none.
 const MOST_LISTED: usize = 8;
@@ -89,7 +90,7 @@ fn quota_summary(policy: &Policy, case: &Case<'_>) -> QuotaSummary {
         amount: rule.map(|rule| rule.quota().amount),
         burst: rule.map(|rule| rule.quota().burst),
         window_s: window.map(Seconds::from),
-        algorithm: rule.map(|rule| algorithm_name(rule.algorithm())),
+        algorithm: rule.map(|rule| rule.algorithm().name()),
         worst_case: rule.and_then(WorstCase::of),
     }
 }
@@ -248,13 +249,4 @@ fn extremes<'p>(cases: &[Case<'p>]) -> Vec<&'p Rule> {
     let least = rules().min_by(|a, b| share(a, b).cmp(&share(b, a)));
     let most = rules().max_by(|a, b| share(a, b).cmp(&share(b, a)));
     least.into_iter().chain(most).collect()
-}
-
-fn algorithm_name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::FixedWindow => "fixed-window",
-        Algorithm::SlidingWindow { .. } => "sliding-window",
-        Algorithm::TokenBucket => "token-bucket",
-        Algorithm::Concurrency => "concurrency",
-    }
 }

@@ -72,6 +72,18 @@ pub enum Algorithm {
     Concurrency,
 }
 
+impl Algorithm {
+    /// Its name in policies and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::FixedWindow => "fixed-window",
+            Algorithm::SlidingWindow { .. } => "sliding-window",
+            Algorithm::TokenBucket => "token-bucket",
+            Algorithm::Concurrency => "concurrency",
+        }
+    }
+}
+
 /// How long until a cost would fit. Ordered from shortest to longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Wait {

@@ -6,8 +6,8 @@
 mod told;
 
 use tidegate_core::{
-    Algorithm, Align, AttributeId, Basis, Chosen, Condition, Decision, Demand, Explained, Limit, Origin, Policy,
-    Purpose, Reason, Recorded, Rule, Selected, Span, Status, Timestamp, Wait, decide,
+    Align, AttributeId, Basis, Chosen, Condition, Decision, Demand, Explained, Limit, Origin, Policy, Purpose, Reason,
+    Recorded, Rule, Selected, Span, Status, Timestamp, Wait, decide,
 };
 use tidegate_dialect::Fields;
 use tidegate_policy::question::{Question, Request};
@@ -224,17 +224,11 @@ fn limit(policy: &Policy, explained: &Explained<'_>, decision: &Decision<'_>) ->
 
 fn quota(rule: &Rule) -> ToldQuota {
     let quota = rule.quota();
-    let algorithm = match rule.algorithm() {
-        Algorithm::FixedWindow => "fixed-window",
-        Algorithm::SlidingWindow { .. } => "sliding-window",
-        Algorithm::TokenBucket => "token-bucket",
-        Algorithm::Concurrency => "concurrency",
-    };
     ToldQuota {
         amount: quota.amount,
         window_s: Some(Seconds::from(quota.window)).filter(|window| window.0 > 0),
         burst: quota.burst,
-        algorithm: algorithm.to_owned(),
+        algorithm: rule.algorithm().name().to_owned(),
         align: match quota.align {
             Align::Clock => None,
             Align::First => Some("first-request".to_owned()),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tidegate_core::{Policy, Timestamp};
+use tidegate_server::explain::Seconds;
 use tidegate_sim::{BusyKey, LimitTally, Report};
 
 use crate::failure::Failure;
-use crate::output::{Seconds, bare_table, grouped, table};
+use crate::output::{bare_table, grouped, table};
 
 /// A report as programs read it.
 #[derive(Debug, Serialize)]
@@ -109,7 +110,7 @@ impl Summary {
         }
         let longest = self.longest_wait.as_ref().map_or_else(
             || "none".to_owned(),
-            |longest| format!("{} s, for `{}`, line {}", decimal(longest.wait_s), longest.limit, longest.line),
+            |longest| format!("{} s, for `{}`, line {}", longest.wait_s, longest.limit, longest.line),
         );
         rows.add_row(["longest wait".to_owned(), longest]);
         rows
@@ -171,12 +172,6 @@ impl BusyRow {
 fn percent(part: u64, whole: u64) -> String {
     let tenths = u128::from(part) * 1_000 / u128::from(whole.max(1));
     format!("{}.{} %", tenths / 10, tenths % 10)
-}
-
-fn decimal(seconds: Seconds) -> String {
-    let mut text = String::new();
-    tidegate_server::http::answer::seconds(seconds.0, &mut text);
-    text
 }
 
 /// A value that came from a trace, fit for a terminal: no control characters, at most 40 characters.

@@ -603,10 +603,8 @@ fn boxed(values: &[String]) -> Vec<Box<str>> {
 /// What a state's words mean: two rules with the same layout can read each other's states.
 fn layout(algorithm: Algorithm) -> String {
     match algorithm {
-        Algorithm::FixedWindow => "fixed-window".to_owned(),
-        Algorithm::SlidingWindow { cells } => format!("sliding-window {cells}"),
-        Algorithm::TokenBucket => "token-bucket".to_owned(),
-        Algorithm::Concurrency => "concurrency".to_owned(),
+        Algorithm::SlidingWindow { cells } => format!("{} {cells}", algorithm.name()),
+        _ => algorithm.name().to_owned(),
     }
 }
 

@@ -57,7 +57,7 @@ impl Lowering<'_> {
             Written::Amount(_) if !counting.is_known => return None,
             Written::Amount(amount) => {
                 let help = format!("write `\"{amount}/min\"`, or choose `algorithm = \"concurrency\"`");
-                let name = name_of(counting.algorithm);
+                let name = counting.algorithm.name();
                 self.note(Problem::unsuited_quota(text.place, text, name, "expected a window after the amount", &help));
                 return None;
             }
@@ -109,7 +109,7 @@ impl Lowering<'_> {
     ) -> bool {
         let place = text.part(part);
         if counting.is_known && counting.algorithm != Algorithm::TokenBucket {
-            let label = format!("{} has no burst", name_of(counting.algorithm));
+            let label = format!("{} has no burst", counting.algorithm.name());
             let help = "leave it out, or choose `algorithm = \"token-bucket\"`";
             self.note(Problem::bad_burst(place, &label, help));
             return false;
@@ -132,7 +132,7 @@ impl Lowering<'_> {
             Ok(_) => Some(quota),
             Err(error) => {
                 let help = "choose other numbers, or another algorithm";
-                let name = name_of(counting.algorithm);
+                let name = counting.algorithm.name();
                 self.note(Problem::unsuited_quota(text.place, text, name, &error.to_string(), help));
                 None
             }
@@ -362,14 +362,5 @@ fn amounts_of(quota: &file::Quota, amounts: &mut Vec<u64>) {
             let cases = cases.iter().filter_map(|(_, case)| case.as_ref());
             cases.chain(default.as_deref()).for_each(|quota| amounts_of(quota, amounts));
         }
-    }
-}
-
-fn name_of(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::FixedWindow => "fixed-window",
-        Algorithm::SlidingWindow { .. } => "sliding-window",
-        Algorithm::TokenBucket => "token-bucket",
-        Algorithm::Concurrency => "concurrency",
     }
 }

@@ -63,16 +63,22 @@ fn chunk(data: &str) -> String {
     format!("{:X}\r\n{data}\r\n", data.len())
 }
 
-#[tokio::test]
-async fn tokens_are_charged_from_a_streamed_answer_that_is_not_delayed() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gate = Gate::open(CHAT, Some(listener.local_addr().unwrap())).await;
+/// A client that asked, has the head of its answer, and waits for the rest; and the upstream that streams it.
+async fn streaming(gate: &Gate, listener: &TcpListener) -> (Client, Client) {
     let mut client = gate.client().await;
     client.send(POST).await;
     let mut upstream = Client::of(soon(listener.accept()).await.unwrap().0);
     upstream.head().await;
     upstream.send(STREAM).await;
     client.head().await;
+    (client, upstream)
+}
+
+#[tokio::test]
+async fn tokens_are_charged_from_a_streamed_answer_that_is_not_delayed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gate = Gate::open(CHAT, Some(listener.local_addr().unwrap())).await;
+    let (mut client, mut upstream) = streaming(&gate, &listener).await;
     for event in EVENTS {
         upstream.send(chunk(event)).await;
         assert_eq!(client.bytes(chunk(event).len()).await, chunk(event).as_bytes());
@@ -109,12 +115,7 @@ async fn an_answer_that_is_read_for_its_costs_keeps_its_connections_place() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let gate = Gate::open_with(CHAT, Some(address), |options| options.bounds.connections = 1).await;
-    let mut client = gate.client().await;
-    client.send(POST).await;
-    let mut upstream = Client::of(soon(listener.accept()).await.unwrap().0);
-    upstream.head().await;
-    upstream.send(STREAM).await;
-    client.head().await;
+    let (client, mut upstream) = streaming(&gate, &listener).await;
     drop(client);
     let mut second = gate.client().await;
     second.send("BAD\r\n\r\n").await;

@@ -49,9 +49,11 @@ pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) 
 }
 
 /// A charge of nothing opens no window, so that a debt from then may be the first of its own, or meet one that was
-/// opened since: it lands there while its own would not be over.
+/// opened since: it lands there while its own would not be over. Its own begins no earlier than the one before was over,
+/// or what was charged there could be given back here.
 pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, taken_at: Timestamp, now: Timestamp) {
-    let opened_at = if rule.quota.align == Align::First { taken_at } else { now };
+    let over = Timestamp::from_micros(state[0]).min(now);
+    let opened_at = if rule.quota.align == Align::First { taken_at.max(over) } else { now };
     let window = Window::open(rule, state, now).unwrap_or_else(|| Window::fresh(rule, opened_at));
     let is_running = window.end > now.as_micros();
     let is_charged = is_running && window.start(rule) <= taken_at && taken_at.as_micros() < window.end;

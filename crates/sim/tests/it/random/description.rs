@@ -1,10 +1,15 @@
 //! A policy as the generator means it: what is written as a policy file, and what the model reads instead of one.
 
+use std::net::IpAddr;
+
 /// All of one policy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Description {
-    /// Declared attributes, in this order.
+    /// Declared attributes, in this order; that called [`CLIENT`] is the client's address.
     pub(super) attributes: Vec<String>,
+    pub(super) client: Client,
+    /// The time zone of days and months of limits that name none; UTC if it does not say.
+    pub(super) zone: Option<&'static str>,
     pub(super) default_plan: Option<String>,
     /// Whether the file lists the plans; they are [`PLANS`] then.
     pub(super) lists_plans: bool,
@@ -18,6 +23,25 @@ pub(super) struct Description {
 }
 
 pub(super) const PLANS: [&str; 3] = ["free", "pro", "max"];
+
+/// The attribute that comes from the address of the client.
+pub(super) const CLIENT: &str = "client";
+
+/// Whose word counts about the address of a client, and how much of it makes one.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    /// Blocks of addresses.
+    pub(super) trusted: Vec<&'static str>,
+    pub(super) is_forwarded: bool,
+    pub(super) ipv4_prefix: usize,
+    pub(super) ipv6_prefix: usize,
+}
+
+impl Default for Client {
+    fn default() -> Client {
+        Client { trusted: Vec::new(), is_forwarded: false, ipv4_prefix: 32, ipv6_prefix: 64 }
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
@@ -57,6 +81,8 @@ pub(super) struct Limit {
     pub(super) per: Vec<(String, bool)>,
     pub(super) quota: Quota,
     pub(super) algorithm: Algorithm,
+    /// Where its windows begin; of a fixed window only.
+    pub(super) begins: Begins,
     /// Of [`Description::units`]; requests if it does not say.
     pub(super) unit: Option<usize>,
     pub(super) mode: Mode,
@@ -66,19 +92,61 @@ pub(super) struct Limit {
     pub(super) exempt_before: Option<&'static str>,
 }
 
+/// Where fixed windows begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// By the clock; days and months in the file's zone.
+    Clock,
+    First,
+    /// Days and months in a zone of the limit's own.
+    In(&'static str),
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Quota {
     Fixed(Amount),
     Unlimited,
-    By { attribute: String, cases: Vec<(String, Quota)>, default: Option<Box<Quota>> },
-    Derived { numerator: u64, denominator: u64, of: String, window: u64 },
+    By {
+        attribute: String,
+        cases: Vec<(String, Quota)>,
+        default: Option<Box<Quota>>,
+    },
+    /// Each from that age on, in microseconds.
+    ByAge {
+        steps: Vec<(u64, Quota)>,
+        default: Option<Box<Quota>>,
+    },
+    Derived {
+        numerator: u64,
+        denominator: u64,
+        of: String,
+        window: Length,
+    },
 }
 
-/// An amount per window, in microseconds; of concurrency the window is zero.
+/// How long a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Length {
+    /// In microseconds; of concurrency zero.
+    Span(u64),
+    Month,
+}
+
+impl Length {
+    /// Microseconds after which another one has begun.
+    pub(super) fn at_most(self) -> u64 {
+        match self {
+            Length::Span(span) => span,
+            Length::Month => 31 * 86_400_000_000,
+        }
+    }
+}
+
+/// An amount per window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Amount {
     pub(super) amount: u64,
-    pub(super) window: u64,
+    pub(super) window: Length,
     /// Of a token bucket that says so.
     pub(super) burst: Option<u64>,
 }
@@ -107,8 +175,12 @@ pub(super) struct Ask {
     pub(super) operation: Option<String>,
     pub(super) method: Option<String>,
     pub(super) plan: Option<String>,
-    /// In the order of [`Description::attributes`].
+    /// In the order of [`Description::attributes`]; that of the client follows from its address.
     pub(super) values: Vec<Option<String>>,
+    /// The address that it comes from.
+    pub(super) peer: Option<IpAddr>,
+    /// The addresses that proxies say they were called from, the last caller last.
+    pub(super) via: Vec<IpAddr>,
     /// By unit; requests, then [`Description::units`].
     pub(super) costs: Vec<Option<u64>>,
     pub(super) purpose: Purpose,
@@ -121,5 +193,14 @@ impl Description {
 
     pub(super) fn limit(&self, name: &str) -> &Limit {
         self.limits.iter().find(|limit| limit.name == name).expect("a limit that was described")
+    }
+
+    /// The zones that its days and months are of.
+    pub(super) fn zones(&self) -> impl Iterator<Item = &'static str> {
+        let own = self.limits.iter().filter_map(|limit| match limit.begins {
+            Begins::In(zone) => Some(zone),
+            Begins::Clock | Begins::First => None,
+        });
+        self.zone.into_iter().chain(own)
     }
 }

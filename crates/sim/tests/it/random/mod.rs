@@ -5,12 +5,16 @@
 //! `TIDEGATE_POLICIES` sets how many policies are tried, `TIDEGATE_SEED` which; all cores share the work. A difference is
 //! printed as the smallest policy file and story found that shows it.
 
+mod address;
+mod calendar;
 mod description;
 mod draw;
 mod model;
 mod real;
 mod rng;
+mod rule;
 mod shrink;
+mod steady;
 mod story;
 mod text;
 
@@ -21,8 +25,8 @@ use std::thread;
 
 use tidegate_policy::{Lowered, Source, lower};
 
-use description::{Algorithm, Ask, Description, Mode, Quota};
-use model::{Model, Ruling, Wait};
+use description::{Algorithm, Ask, Begins, CLIENT, Description, Mode, Quota};
+use model::{Line, Model, Ruling, Wait};
 use real::Real;
 use rng::Rng;
 use shrink::{Case, shrink};
@@ -30,6 +34,9 @@ use story::{Event, Step, Story};
 
 /// Policies that are tried unless the environment says otherwise.
 const POLICIES: u64 = 6_000;
+
+/// In microseconds.
+const HOUR: u64 = 3_600_000_000;
 
 /// Most steps of a story.
 const STEPS: u64 = 80;
@@ -104,7 +111,7 @@ fn compare(seed: u64, moods: &mut Moods) -> Result<(), String> {
     let policy = draw::policy(&mut rng);
     let lowered = lowered(&policy).map_err(|problems| format!("seed {seed}: {problems}\n{}", text::write(&policy)))?;
     moods.policies(&policy);
-    let (mut real, mut model) = (Real::new(&policy, &lowered.policy), Model::new(&policy));
+    let (mut real, mut model) = (Real::new(&policy, &lowered), Model::new(&policy));
     let mut story = Story::new(&policy, rng.clone());
     let mut steps = Vec::new();
     for _ in 0..=rng.below(STEPS) {
@@ -150,12 +157,15 @@ fn lowered(policy: &Description) -> Result<Lowered, String> {
 
 /// How the two differ on a case, if they do.
 fn is_different(case: &Case) -> Option<String> {
+    if !steady::can_be_modelled(&case.policy) {
+        return None;
+    }
     let lowered = lowered(&case.policy).ok()?;
     difference(&case.policy, &case.policy, &lowered, &case.steps)
 }
 
 fn difference(meant: &Description, given: &Description, lowered: &Lowered, steps: &[Step]) -> Option<String> {
-    let (mut real, mut model) = (Real::new(given, &lowered.policy), Model::new(meant));
+    let (mut real, mut model) = (Real::new(given, lowered), Model::new(meant));
     for step in steps {
         if !can_be_asked(meant, step) {
             continue;
@@ -237,6 +247,14 @@ const ALL: &[&str] = &[
     "quota by two attributes",
     "off",
     "exempt by a date",
+    "day of a zone bound a refusal",
+    "month bound a refusal",
+    "day of 23 or 25 hours",
+    "window of the first request bound a refusal",
+    "quota by age",
+    "one of several buckets bound a refusal",
+    "client behind a proxy",
+    "limit by client bound a refusal",
 ];
 
 impl Moods {
@@ -257,6 +275,7 @@ impl Moods {
                 Quota::By { cases, .. } if matches!(cases[0].1, Quota::By { .. }) => {
                     self.note("quota by two attributes");
                 }
+                Quota::ByAge { .. } => self.note("quota by age"),
                 _ => {}
             }
             if limit.mode == Mode::Off {
@@ -299,8 +318,30 @@ impl Moods {
                 self.note("quota of zero");
             }
         }
-        if let Some(binding) = ruling.binding.as_ref().filter(|_| !ruling.is_admitted) {
-            self.note(match policy.limit(binding).algorithm {
+        if ask.values.len() > 1 && !ask.via.is_empty() && policy.attributes.iter().any(|name| name == CLIENT) {
+            self.note("client behind a proxy");
+        }
+        let days = |line: &Line| line.window.is_multiple_of(HOUR) && [23, 25].contains(&(line.window / HOUR));
+        if ruling.lines.iter().any(days) {
+            self.note("day of 23 or 25 hours");
+        }
+        let binding = ruling.lines.iter().find(|line| Some(&line.name) == ruling.binding.as_ref());
+        if let Some(line) = binding.filter(|_| !ruling.is_admitted) {
+            let limit = policy.limit(&line.name);
+            match (limit.begins, line.window / HOUR) {
+                (Begins::First, _) => self.note("window of the first request bound a refusal"),
+                // No other window is so long.
+                (_, 696 | 720) => self.note("month bound a refusal"),
+                (Begins::In(zone), 24) if zone != "UTC" => self.note("day of a zone bound a refusal"),
+                _ => {}
+            }
+            if steady::has_several_buckets(policy, limit) {
+                self.note("one of several buckets bound a refusal");
+            }
+            if limit.per.iter().any(|(name, _)| name == CLIENT) {
+                self.note("limit by client bound a refusal");
+            }
+            self.note(match limit.algorithm {
                 Algorithm::Fixed => "fixed window bound a refusal",
                 Algorithm::Sliding { .. } => "sliding window bound a refusal",
                 Algorithm::Bucket => "token bucket bound a refusal",

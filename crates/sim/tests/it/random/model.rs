@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::description::{Algorithm, Amount, Ask, Description, Limit, Mode, Purpose, Quota, Record};
+use super::description::{Algorithm, Amount, Ask, CLIENT, Description, Limit, Mode, Purpose, Quota, Record};
+use super::rule::{Book, Rule, Scale, Taken, whole};
+use super::{address, calendar};
 
 /// How long until it fits, from shortest to longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,20 +41,21 @@ pub(super) struct Ruling {
 #[derive(Clone, Debug)]
 struct Open {
     counter: Counter,
+    rule: Rule,
     unit: usize,
-    taken: u64,
-    taken_at: u64,
-    event: usize,
+    taken: Taken,
+    /// Whether it is held until it is settled or released.
+    is_in_flight: bool,
 }
 
-/// A limit, the values it counts by, and the window: quotas of different windows count apart.
-type Counter = (String, Vec<Option<String>>, u64);
+/// A limit, the values it counts by, and what else tells its counters apart.
+type Counter = (String, Vec<Option<String>>, Scale);
 
 /// One limit that applies to a demand.
 struct Check<'d> {
     limit: &'d Limit,
     counter: Counter,
-    amount: Amount,
+    rule: Rule,
     need: u64,
     take: u64,
 }
@@ -71,7 +74,7 @@ impl<'d> Model<'d> {
 
     /// Rules on a demand, which can be settled by `id` later.
     pub(super) fn ask(&mut self, id: usize, ask: &Ask, now: u64) -> Ruling {
-        let facts = Facts::of(self.policy, ask);
+        let facts = Facts::of(self.policy, ask, now);
         let checks: Vec<Check<'d>> = self.policy.limits.iter().filter_map(|limit| facts.check(limit, ask)).collect();
         let before: Vec<Line> = checks.iter().map(|check| self.look(check, check.need, now)).collect();
         let refuses = |line: &Line| line.is_enforced && line.retry_after != Wait::None;
@@ -106,11 +109,10 @@ impl<'d> Model<'d> {
         for open in self.open.remove(&id).unwrap_or_default() {
             let book = self.books.get_mut(&open.counter).expect("a counter that was charged");
             let named = actual.iter().find(|(unit, _)| *unit == open.unit);
-            match (book.algorithm, named) {
-                (Algorithm::Concurrency, _) => book.events[open.event].units = 0,
-                (Algorithm::Bucket, Some((_, amount))) => book.correct(&open, *amount, now),
-                (_, Some((_, amount))) => book.events[open.event].units = i128::from(*amount),
-                (_, None) => {}
+            match named {
+                _ if open.is_in_flight => book.release(open.taken),
+                Some((_, amount)) => book.settle(&open.rule, open.taken, *amount, now),
+                None => {}
             }
         }
     }
@@ -119,49 +121,43 @@ impl<'d> Model<'d> {
     pub(super) fn release(&mut self, id: usize) {
         for open in self.open.remove(&id).unwrap_or_default() {
             let book = self.books.get_mut(&open.counter).expect("a counter that was charged");
-            if book.algorithm == Algorithm::Concurrency {
-                book.events[open.event].units = 0;
+            if open.is_in_flight {
+                book.release(open.taken);
             }
         }
     }
 
     fn look(&self, check: &Check<'_>, need: u64, now: u64) -> Line {
-        let limit = check.limit;
-        let fresh = Book { algorithm: limit.algorithm, amount: check.amount, events: Vec::new() };
+        let (limit, rule, fresh) = (check.limit, &check.rule, Book::default());
         // The events are the counter's; the quota is the one in force for this demand.
-        let events = self.books.get(&check.counter).map_or(&fresh.events, |book| &book.events);
-        let book = Book { events: events.clone(), ..fresh };
+        let book = self.books.get(&check.counter).unwrap_or(&fresh);
         Line {
             name: limit.name.clone(),
             is_enforced: limit.mode == Mode::Enforce,
-            limit: whole(book.burst()),
-            window: check.amount.window,
-            remaining: whole(book.remaining(now.into())),
-            reset_after: whole(book.reset_after(now.into())),
-            retry_after: book.retry_after(need.into(), now.into()),
+            limit: rule.burst,
+            window: rule.window_at(now),
+            remaining: whole(book.remaining(rule, now.into())),
+            reset_after: whole(book.reset_after(rule, now.into())),
+            retry_after: book.retry_after(rule, need.into(), now.into()),
         }
     }
 
     fn charge(&mut self, id: usize, check: &Check<'_>, ask: &Ask, now: u64) {
-        let fresh = Book { algorithm: check.limit.algorithm, amount: check.amount, events: Vec::new() };
-        let book = self.books.entry(check.counter.clone()).or_insert(fresh);
-        book.events.push(Event { at: now.into(), units: check.take.into(), kind: Kind::Taken });
+        let book = self.books.entry(check.counter.clone()).or_default();
+        let taken = book.charge(&check.rule, check.take, now);
         let unit = check.limit.unit.map_or(0, |unit| unit + 1);
         let is_settled = check.limit.unit.is_some_and(|unit| self.policy.units[unit].is_settled);
-        let may_change = match check.limit.algorithm {
-            Algorithm::Concurrency => true,
-            _ => ask.purpose != Purpose::Peek && (is_settled || ask.costs[unit].is_some()),
-        };
-        if may_change {
-            let (counter, event) = (check.counter.clone(), book.events.len() - 1);
-            let open = Open { counter, unit, taken: check.take, taken_at: now, event };
-            self.open.entry(id).or_default().push(open);
+        let is_in_flight = check.limit.algorithm == Algorithm::Concurrency;
+        if is_in_flight || (ask.purpose != Purpose::Peek && (is_settled || ask.costs[unit].is_some())) {
+            let (counter, rule) = (check.counter.clone(), check.rule);
+            self.open.entry(id).or_default().push(Open { counter, rule, unit, taken, is_in_flight });
         }
     }
 }
 
 /// What is known of a demand.
 struct Facts<'d> {
+    now: u64,
     policy: &'d Description,
     operation: String,
     class: Option<String>,
@@ -173,14 +169,19 @@ struct Facts<'d> {
 }
 
 impl<'d> Facts<'d> {
-    fn of(policy: &'d Description, ask: &Ask) -> Facts<'d> {
+    fn of(policy: &'d Description, ask: &Ask, now: u64) -> Facts<'d> {
         let operation = ask.operation.clone().unwrap_or_else(|| policy.default_operation().to_owned());
         let about = policy.operations.iter().find(|known| known.name == operation);
         let only_method = about.and_then(|about| match about.methods.split_first() {
             Some((first, rest)) if *first != "*" && rest.iter().all(|method| method == first) => Some(*first),
             _ => None,
         });
-        let values: Vec<_> = policy.attributes.iter().cloned().zip(ask.values.iter().cloned()).collect();
+        let client = || ask.peer.map(|peer| address::client_of(&policy.client, peer, &ask.via));
+        let value = |(name, value): (&String, &Option<String>)| match name.as_str() {
+            CLIENT => (name.clone(), client()),
+            _ => (name.clone(), value.clone()),
+        };
+        let values: Vec<_> = policy.attributes.iter().zip(&ask.values).map(value).collect();
         let record_of = |(name, value): &(String, Option<String>)| {
             let value = value.as_ref()?;
             policy.records.iter().find(|record| record.attribute == *name && record.value == *value)
@@ -188,6 +189,7 @@ impl<'d> Facts<'d> {
         let records: Vec<&Record> = values.iter().filter_map(record_of).collect();
         let recorded = records.iter().find_map(|record| record.plan.clone());
         Facts {
+            now,
             policy,
             class: about.and_then(|about| about.class.clone()),
             operation,
@@ -229,6 +231,7 @@ impl<'d> Facts<'d> {
             && !limit.unless.iter().any(is_one_of)
             && !is_exempt;
         let amount = applies.then(|| self.amount(limit)).flatten()?;
+        let rule = Rule::of(limit, self.policy.zone, amount);
         let values = limit.per.iter().map(|(name, _)| self.value(name).map(str::to_owned)).collect();
         let named = ask.costs[limit.unit.map_or(0, |unit| unit + 1)];
         let is_settled = limit.unit.is_some_and(|unit| self.policy.units[unit].is_settled);
@@ -239,7 +242,7 @@ impl<'d> Facts<'d> {
             _ if is_settled && named.is_none() => 0,
             _ => need,
         };
-        Some(Check { limit, counter: (limit.name.clone(), values, amount.window), amount, need, take })
+        Some(Check { limit, counter: (limit.name.clone(), values, rule.scale()), rule, need, take })
     }
 
     /// The quota in force: that of the first record that has one, else the limit's own.
@@ -271,149 +274,19 @@ impl<'d> Facts<'d> {
                 };
                 self.choose(own.or(instead)?)
             }
-        }
-    }
-}
-
-/// All that was ever charged to one counter.
-#[derive(Clone, Debug)]
-struct Book {
-    algorithm: Algorithm,
-    amount: Amount,
-    events: Vec<Event>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Event {
-    at: i128,
-    /// Of what was taken, units; of a correction, units × window.
-    units: i128,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Taken,
-    /// A bucket got so much back, in units × window.
-    Back,
-}
-
-impl Book {
-    fn window(&self) -> i128 {
-        self.amount.window.into()
-    }
-
-    fn rate(&self) -> i128 {
-        self.amount.amount.into()
-    }
-
-    /// The most that ever fits at once.
-    fn burst(&self) -> i128 {
-        self.amount.burst.unwrap_or(self.amount.amount).into()
-    }
-
-    /// A bucket's cost turns out to be `actual`. More is owed as of now. Of what was too much, that is given back which
-    /// cannot have come back by itself.
-    fn correct(&mut self, open: &Open, actual: u64, now: u64) {
-        let (taken, actual, at) = (i128::from(open.taken), i128::from(actual), i128::from(now));
-        if actual > taken {
-            self.events.push(Event { at, units: actual - taken, kind: Kind::Taken });
-        } else {
-            let still_out = (taken * self.window() - (at - i128::from(open.taken_at)) * self.rate()).max(0);
-            let back = ((taken - actual) * self.window()).min(still_out);
-            self.events.push(Event { at, units: back, kind: Kind::Back });
-        }
-    }
-
-    fn remaining(&self, now: i128) -> i128 {
-        match self.algorithm {
-            Algorithm::Bucket if self.rate() == 0 => 0,
-            Algorithm::Bucket => (self.burst() * self.window() - self.level(now)).max(0) / self.window(),
-            _ => (self.burst() - self.used(now)).max(0),
-        }
-    }
-
-    fn retry_after(&self, need: i128, now: i128) -> Wait {
-        if need <= self.remaining(now) {
-            return Wait::None;
-        }
-        if need > self.burst() || self.rate() == 0 {
-            return Wait::Never;
-        }
-        let wait = match self.algorithm {
-            Algorithm::Concurrency => return Wait::Release,
-            Algorithm::Fixed => self.window() - now % self.window(),
-            Algorithm::Sliding { cells } => {
-                // Nothing changes but when a cell begins.
-                let cell = self.cell(now);
-                let starts = (cell + 1..=cell + i128::from(cells) + 1).map(|cell| self.start_of(cell));
-                starts.into_iter().find(|start| need <= self.remaining(*start)).expect("an unused window") - now
+            Quota::ByAge { steps, default } => {
+                let born = self.records.iter().find_map(|record| record.created).map(midnight);
+                let age = born.map(|born| self.now.saturating_sub(born));
+                let reached = steps.iter().filter(|(from, _)| age.is_some_and(|age| age >= *from));
+                let step = reached.max_by_key(|(from, _)| *from).map(|(_, step)| step);
+                self.choose(step.or(default.as_deref())?)
             }
-            Algorithm::Bucket => {
-                let surplus = self.level(now) + (need - self.burst()) * self.window();
-                ceiling(surplus, self.rate())
-            }
-        };
-        Wait::For(whole(wait))
-    }
-
-    fn reset_after(&self, now: i128) -> i128 {
-        match self.algorithm {
-            Algorithm::Concurrency => 0,
-            Algorithm::Fixed => self.window() - now % self.window(),
-            Algorithm::Sliding { cells } => {
-                let last = self.events.iter().rev().find(|event| event.units > 0 && self.counts(event, now));
-                last.map_or(0, |last| self.start_of(self.cell(last.at) + i128::from(cells) + 1) - now)
-            }
-            Algorithm::Bucket if self.rate() == 0 => 0,
-            Algorithm::Bucket => ceiling(self.level(now), self.rate()),
         }
-    }
-
-    /// Units that count, of all algorithms but the bucket.
-    fn used(&self, now: i128) -> i128 {
-        self.events.iter().filter(|event| self.counts(event, now)).map(|event| event.units).sum()
-    }
-
-    fn counts(&self, event: &Event, now: i128) -> bool {
-        match self.algorithm {
-            Algorithm::Fixed => event.at / self.window() == now / self.window(),
-            Algorithm::Sliding { cells } => self.cell(event.at) + i128::from(cells) >= self.cell(now),
-            Algorithm::Bucket | Algorithm::Concurrency => true,
-        }
-    }
-
-    fn cell(&self, at: i128) -> i128 {
-        let Algorithm::Sliding { cells } = self.algorithm else { panic!("only sliding windows have cells") };
-        at * i128::from(cells) / self.window()
-    }
-
-    /// The first instant of a cell.
-    fn start_of(&self, cell: i128) -> i128 {
-        let Algorithm::Sliding { cells } = self.algorithm else { panic!("only sliding windows have cells") };
-        ceiling(cell * self.window(), cells.into())
-    }
-
-    /// What is in the vessel at `now`, in units × window: `amount` of it leaks away with each microsecond. A debt is at
-    /// most a second bucket.
-    fn level(&self, now: i128) -> i128 {
-        let (mut level, mut seen) = (0, 0);
-        for event in &self.events {
-            level = (level - (event.at - seen) * self.rate()).max(0);
-            level = match event.kind {
-                Kind::Taken => (level + event.units * self.window()).min(2 * self.burst() * self.window()),
-                Kind::Back => (level - event.units).max(0),
-            };
-            seen = event.at;
-        }
-        (level - (now - seen) * self.rate()).max(0)
     }
 }
 
-fn ceiling(of: i128, by: i128) -> i128 {
-    (of + by - 1).div_euclid(by)
-}
-
-fn whole(number: i128) -> u64 {
-    u64::try_from(number).expect("a number that is neither negative nor huge")
+/// When a date begins in UTC, in microseconds since 1970.
+pub(super) fn midnight(date: &str) -> u64 {
+    let part = |bytes: std::ops::Range<usize>| date[bytes].parse().expect("a number in a date");
+    whole(i128::from(calendar::days_before(part(0..4), part(5..7), part(8..10))) * 86_400_000_000)
 }

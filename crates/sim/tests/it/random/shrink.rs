@@ -1,6 +1,6 @@
 //! The smallest policy and story found in which the two still differ.
 
-use super::description::{Description, Mode, Quota};
+use super::description::{Begins, Description, Mode, Quota};
 use super::story::{Event, Step};
 
 /// Most smaller cases tried; each takes well under a millisecond.
@@ -87,6 +87,9 @@ fn smaller(case: &Case) -> Vec<Case> {
         }
         found.push(with(case, |policy| drop(policy.operations.remove(index))));
     }
+    if case.policy.zone.is_some() {
+        found.push(with(case, |policy| policy.zone = None));
+    }
     if case.policy.default_plan.is_some() {
         found.push(with(case, |policy| policy.default_plan = None));
     }
@@ -104,6 +107,9 @@ fn simpler_limits(case: &Case, index: usize, found: &mut Vec<Case>) {
     if limit.exempt_before.is_some() {
         found.push(with(case, |policy| policy.limits[index].exempt_before = None));
     }
+    if limit.begins != Begins::Clock {
+        found.push(with(case, |policy| policy.limits[index].begins = Begins::Clock));
+    }
     if limit.unit.is_some() {
         found.push(with(case, |policy| policy.limits[index].unit = None));
     }
@@ -113,10 +119,13 @@ fn simpler_limits(case: &Case, index: usize, found: &mut Vec<Case>) {
     for place in 0..limit.unless.len() {
         found.push(with(case, |policy| drop(policy.limits[index].unless.remove(place))));
     }
-    if let Quota::By { cases, default, .. } = &limit.quota {
-        for inner in cases.iter().map(|(_, case)| case).chain(default.as_deref()) {
-            found.push(with(case, |policy| policy.limits[index].quota = inner.clone()));
-        }
+    let (cases, default): (Vec<&Quota>, _) = match &limit.quota {
+        Quota::By { cases, default, .. } => (cases.iter().map(|(_, case)| case).collect(), default),
+        Quota::ByAge { steps, default } => (steps.iter().map(|(_, step)| step).collect(), default),
+        Quota::Fixed(_) | Quota::Unlimited | Quota::Derived { .. } => return,
+    };
+    for inner in cases.into_iter().chain(default.as_deref()) {
+        found.push(with(case, |policy| policy.limits[index].quota = inner.clone()));
     }
 }
 
@@ -137,6 +146,12 @@ fn simpler_asks(case: &Case, index: usize, found: &mut Vec<Case>) {
     }
     if ask.plan.is_some() {
         push(&|ask| ask.plan = None);
+    }
+    if !ask.via.is_empty() {
+        push(&|ask| ask.via.clear());
+    }
+    if ask.peer.is_some() {
+        push(&|ask| ask.peer = None);
     }
     for place in (0..ask.values.len()).filter(|place| ask.values[*place].is_some()) {
         push(&|ask| ask.values[place] = None);

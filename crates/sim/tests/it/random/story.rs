@@ -2,10 +2,12 @@
 //! a refusal to the microsecond and one less, peeks, costs, and what is settled or released later.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use super::description::{Ask, Description, Limit, PLANS, Purpose, Quota};
-use super::draw::VALUES;
-use super::model::{Ruling, Wait};
+use super::calendar;
+use super::description::{Ask, CLIENT, Description, Limit, PLANS, Purpose, Quota};
+use super::draw::{ADDRESSES, AGES, VALUES};
+use super::model::{self, Ruling, Wait};
 use super::rng::Rng;
 
 /// What happens at an instant, in microseconds since 1970. Its number is what a settlement names it by.
@@ -29,6 +31,8 @@ pub(super) enum Event {
     },
 }
 
+const DAY: u64 = 86_400_000_000;
+
 /// Longest wait that a story sits out: a little over the longest window.
 const PATIENCE: u64 = 400 * 86_400_000_000;
 
@@ -44,21 +48,32 @@ pub(super) struct Story<'d> {
     open: Vec<usize>,
     last: Option<Ruling>,
     windows: Vec<u64>,
+    /// When what the records are of comes to an age that a quota could begin at, ascending.
+    birthdays: Vec<u64>,
 }
 
 impl<'d> Story<'d> {
     pub(super) fn new(policy: &'d Description, mut rng: Rng) -> Story<'d> {
+        let zones: Vec<&str> = policy.zones().collect();
+        let earliest = zones.iter().map(|zone| calendar::earliest(zone)).max().unwrap_or(0);
+        let changes = zones.iter().flat_map(|zone| calendar::changes(zone));
+        let changes: Vec<u64> = changes.filter(|change| *change > earliest + DAY).collect();
         let now = match rng.below(6) {
-            0 => 0,
-            1 => rng.below(10_000_000),
+            0 => earliest,
+            1 => earliest + rng.below(10_000_000),
             2 => 63_000_000_000_000_000 + rng.below(1_000_000_000_000_000),
-            _ => 1_706_774_400_000_000 + rng.below(366 * 86_400_000_000),
+            3 | 4 if !changes.is_empty() => rng.pick(&changes) - rng.below(DAY),
+            _ => 1_706_774_400_000_000 + rng.below(366 * DAY),
         };
         let askers = (0..=rng.below(4)).map(|_| asker(&mut rng, policy)).collect();
         let mut windows = vec![1_000_000];
         policy.limits.iter().for_each(|limit: &Limit| windows_of(&limit.quota, &mut windows));
         policy.records.iter().flat_map(|record| &record.limits).for_each(|(_, own)| windows_of(own, &mut windows));
-        Story { policy, rng, now, count: 0, askers, planned: BTreeMap::new(), open: Vec::new(), last: None, windows }
+        let born = policy.records.iter().filter_map(|record| record.created).map(model::midnight);
+        let mut birthdays: Vec<u64> = born.flat_map(|born| AGES.map(|age| born + age)).collect();
+        birthdays.sort_unstable();
+        let (planned, open) = (BTreeMap::new(), Vec::new());
+        Story { policy, rng, now, count: 0, askers, planned, open, last: None, windows, birthdays }
     }
 
     pub(super) fn next(&mut self) -> Step {
@@ -66,7 +81,11 @@ impl<'d> Story<'d> {
         let id = self.count;
         if !self.open.is_empty() && self.rng.once_in(5) {
             let of = self.open.swap_remove(self.rng.index(self.open.len()));
-            self.now += if self.rng.once_in(2) { 0 } else { self.gap() / 16 };
+            self.now += match self.rng.below(4) {
+                0 | 1 => 0,
+                2 => self.gap() / 16,
+                _ => self.gap(),
+            };
             return Step { id, at: self.now, event: self.end_of(of) };
         }
         if let Some(((at, _), ask)) = self.planned.first_key_value().map(|(at, ask)| (*at, ask.clone()))
@@ -128,6 +147,10 @@ impl<'d> Story<'d> {
             // An edge of the clock's windows, a microsecond before, or one after.
             (13..=14, _) => (window - self.now % window + self.rng.below(3)).saturating_sub(1),
             (15, Some(line)) => line.window / line.limit.max(1),
+            (16, _) if self.rng.once_in(2) => {
+                let next = self.birthdays.iter().find(|birthday| **birthday > self.now);
+                next.map_or(0, |next| (next - self.now + self.rng.below(3)).saturating_sub(1))
+            }
             (16, _) => self.rng.below(2 * window + window / 2 + 2),
             _ => self.rng.below(window / 8 + 1),
         };
@@ -144,7 +167,11 @@ impl<'d> Story<'d> {
         }
         if self.rng.once_in(8) && !ask.values.is_empty() {
             let place = self.rng.index(ask.values.len());
-            ask.values[place] = (!self.rng.once_in(3)).then(|| self.rng.pick(&VALUES).to_owned());
+            if self.policy.attributes[place] == CLIENT {
+                (ask.peer, ask.via) = whence(&mut self.rng);
+            } else {
+                ask.values[place] = (!self.rng.once_in(3)).then(|| self.rng.pick(&VALUES).to_owned());
+            }
         }
     }
 
@@ -168,21 +195,35 @@ impl<'d> Story<'d> {
 fn asker(rng: &mut Rng, policy: &Description) -> Ask {
     let mut operations: Vec<&str> = policy.operations.iter().map(|operation| operation.name.as_str()).collect();
     operations.push(policy.default_operation());
-    let values = policy.attributes.iter().map(|_| (!rng.once_in(5)).then(|| rng.pick(&VALUES).to_owned())).collect();
+    let mut value = |name: &String| (name != CLIENT && !rng.once_in(5)).then(|| rng.pick(&VALUES).to_owned());
+    let values = policy.attributes.iter().map(&mut value).collect();
+    let (peer, via) = whence(rng);
     Ask {
         operation: (!rng.once_in(4)).then(|| rng.pick(&operations).to_owned()),
         method: rng.once_in(4).then(|| rng.pick(&["GET", "POST", "PATCH"]).to_owned()),
         plan: rng.once_in(4).then(|| rng.pick(&[PLANS[0], PLANS[1], "unheard-of"]).to_owned()),
         values,
+        peer,
+        via,
         costs: vec![None; policy.units.len() + 1],
         purpose: rng.pick(&[Purpose::Once, Purpose::Hold]),
     }
 }
 
+/// The address that a demand comes from, and those that proxies say they were called from.
+fn whence(rng: &mut Rng) -> (Option<IpAddr>, Vec<IpAddr>) {
+    let mut address = || rng.pick(&ADDRESSES).parse().expect("an address");
+    let (peer, via) = (address(), [address(), address(), address()]);
+    ((!rng.once_in(6)).then_some(peer), via[..rng.index(4)].to_vec())
+}
+
 fn windows_of(quota: &Quota, windows: &mut Vec<u64>) {
     match quota {
-        Quota::Fixed(amount) => windows.push(amount.window),
-        Quota::Derived { window, .. } => windows.push(*window),
+        Quota::Fixed(amount) => windows.push(amount.window.at_most()),
+        Quota::Derived { window, .. } => windows.push(window.at_most()),
+        Quota::ByAge { steps, default } => {
+            steps.iter().map(|(_, step)| step).chain(default.as_deref()).for_each(|step| windows_of(step, windows));
+        }
         Quota::Unlimited => {}
         Quota::By { cases, default, .. } => {
             cases.iter().map(|(_, case)| case).chain(default.as_deref()).for_each(|case| windows_of(case, windows));

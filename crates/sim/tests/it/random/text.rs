@@ -1,6 +1,6 @@
 //! A description as the policy file that an operator would write, in one of the ways to write it.
 
-use super::description::{Algorithm, Description, Mode, PLANS, Quota};
+use super::description::{Algorithm, Begins, CLIENT, Description, Length, Mode, PLANS, Quota};
 
 const SECOND: u64 = 1_000_000;
 const UNITS: &[(u64, &str)] = &[
@@ -19,9 +19,25 @@ pub(super) fn write(policy: &Description) -> String {
     if let Some(name) = &policy.default_operation {
         file += &format!("default_operation = {}\n", quoted(name));
     }
+    if let Some(zone) = policy.zone {
+        file += &format!("zone = {}\n", quoted(zone));
+    }
     file += "\n[attributes]\n";
     for name in &policy.attributes {
-        file += &format!("{name} = \"header:X-{name}\"\n");
+        match name.as_str() {
+            CLIENT => file += "client = \"client\"\n",
+            name => file += &format!("{name} = \"header:X-{name}\"\n"),
+        }
+    }
+    file += &format!("\n[client]\nipv6_prefix = {}\n", policy.client.ipv6_prefix);
+    if policy.client.ipv4_prefix != 32 {
+        file += &format!("ipv4_prefix = {}\n", policy.client.ipv4_prefix);
+    }
+    if !policy.client.trusted.is_empty() {
+        file += &format!("trusted = {}\n", list(&policy.client.trusted));
+        if policy.client.is_forwarded {
+            file += "header = \"Forwarded\"\n";
+        }
     }
     file += "\n[plans]\n";
     if let Some(plan) = &policy.default_plan {
@@ -74,6 +90,11 @@ fn limits(policy: &Description) -> String {
             Algorithm::Bucket => file += "algorithm = \"token-bucket\"\n",
             Algorithm::Concurrency => file += "algorithm = \"concurrency\"\n",
         }
+        match limit.begins {
+            Begins::Clock => {}
+            Begins::First => file += "align = \"first-request\"\n",
+            Begins::In(zone) => file += &format!("zone = {}\n", quoted(zone)),
+        }
         if let Some(unit) = limit.unit {
             file += &format!("unit = {}\n", quoted(&policy.units[unit].name));
         }
@@ -116,7 +137,7 @@ fn records(policy: &Description) -> String {
 fn quota(quota_of: &Quota) -> String {
     match quota_of {
         Quota::Unlimited => "\"unlimited\"".to_owned(),
-        Quota::Fixed(fixed) if fixed.window == 0 => format!("\"{}\"", number(fixed.amount)),
+        Quota::Fixed(fixed) if fixed.window == Length::Span(0) => format!("\"{}\"", number(fixed.amount)),
         Quota::Fixed(fixed) => {
             let burst = fixed.burst.map_or(String::new(), |burst| format!(" burst {}", number(burst)));
             format!("\"{}/{}{burst}\"", number(fixed.amount), window(fixed.window, fixed.amount))
@@ -130,11 +151,19 @@ fn quota(quota_of: &Quota) -> String {
             members.extend(cases.iter().map(|(value, case)| format!("{} = {}", quoted(value), quota(case))));
             format!("{{ {} }}", members.join(", "))
         }
+        Quota::ByAge { steps, default } => {
+            let mut members = vec!["by = \"age\"".to_owned()];
+            members.extend(default.as_ref().map(|default| format!("default = {}", quota(default))));
+            let age = |age: &u64| quoted(&window(Length::Span(*age), 1));
+            members.extend(steps.iter().map(|(from, step)| format!("{} = {}", age(from), quota(step))));
+            format!("{{ {} }}", members.join(", "))
+        }
     }
 }
 
 /// A window in one of the units that it is a whole number of; `way` says in which.
-fn window(length: u64, way: u64) -> String {
+fn window(length: Length, way: u64) -> String {
+    let Length::Span(length) = length else { return "month".to_owned() };
     let fitting: Vec<_> = UNITS.iter().filter(|(unit, _)| length.is_multiple_of(*unit)).collect();
     let place = usize::try_from(way % fitting.len() as u64).expect("a place in a short list");
     let (unit, name) = fitting[place];

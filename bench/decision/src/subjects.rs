@@ -8,8 +8,8 @@
 mod peers;
 
 use tidegate_core::{
-    Algorithm, AttributeId, Cost, Demand, DemandBuilder, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota,
-    QuotaTree, Slate, Span,
+    Algorithm, AttributeId, Demand, DemandBuilder, LimitDraft, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree,
+    Slate, Span,
 };
 use tidegate_limiter::{Limiter, Memory, MemoryOptions, SystemClock};
 
@@ -191,14 +191,9 @@ fn limit(name: &str, per: &str, on: Option<usize>, algorithm: Algorithm, verdict
         name: name.into(),
         on: on.map(|operation| vec![format!("other-{operation}")]),
         per: if per.is_empty() { Vec::new() } else { vec![(per.into(), false)] },
-        unit: "requests".into(),
-        cost: Cost::One,
         quota: QuotaTree::Fixed(quota),
         algorithm,
-        mode: Mode::Enforce,
-        when: Vec::new(),
-        unless: Vec::new(),
-        exempt_created_before: None,
+        ..LimitDraft::default()
     }
 }
 

@@ -250,6 +250,9 @@ fn limit_facts(limit: &LimitDraft) -> Facts {
     if limit.cost == Cost::Settled {
         say(&mut facts, "cost", "known afterwards".to_owned(), &());
     }
+    if limit.count_refused {
+        say(&mut facts, "refused attempts", "counted too".to_owned(), &());
+    }
     for (kind, conditions) in [("when", &limit.when), ("unless", &limit.unless)] {
         for (attribute, values) in conditions {
             say(&mut facts, &format!("{kind} {attribute}"), listed(values.iter().cloned()), &());

@@ -208,6 +208,9 @@ fn one_limit(limit: &ToldLimit, paint: Paint, text: &mut String) {
     let binds = if limit.binds { paint.bold(", binds") } else { String::new() };
     let applies = if limit.applies { "" } else { " does not apply" };
     let _ = writeln!(text, "  {mark} {}{mode}{applies}{quota}{binds}", paint.bold(&limit.name));
+    if limit.count_refused {
+        let _ = writeln!(text, "{INDENT}counts refused attempts too");
+    }
     for reason in &limit.reasons {
         let _ = writeln!(text, "{INDENT}because {}", reason.message);
     }

@@ -1,7 +1,7 @@
 //! A policy's limits in a table and in words: what each permits at worst.
 
 use serde::Serialize;
-use tidegate_core::{Algorithm, Align, Case, Choice, Limit, LimitId, Per, Policy, Quota, Rule, Span};
+use tidegate_core::{Algorithm, Align, Case, Choice, Limit, LimitId, Mode, Per, Policy, Quota, Rule, Span};
 use tidegate_server::explain::Seconds;
 
 use crate::output::{grouped, span, table};
@@ -21,6 +21,8 @@ pub(crate) struct LimitSummary {
     per: Vec<String>,
     unit: String,
     mode: &'static str,
+    /// Whether refused attempts are charged too.
+    count_refused: bool,
     quotas: Vec<QuotaSummary>,
 }
 
@@ -67,6 +69,7 @@ fn summary(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> LimitSummary {
         per: per_of(policy, limit),
         unit: policy.unit_name(limit.unit()).to_owned(),
         mode: limit.mode().name(),
+        count_refused: limit.counts_refused(),
         quotas: cases.iter().map(|case| quota_summary(policy, case)).collect(),
     }
 }
@@ -100,11 +103,7 @@ pub(crate) fn text(policy: &Policy) -> String {
     let mut rows = table(["limit", "on", "per", "quota", "at worst"]);
     for (limit, cases) in each(policy) {
         rows.add_row([
-            if limit.mode().name() == "enforce" {
-                limit.name().to_owned()
-            } else {
-                format!("{} (shadow)", limit.name())
-            },
+            name_text(limit),
             operations_text(policy, limit),
             if limit.per().is_empty() { "everybody together".to_owned() } else { per_of(policy, limit).join(", ") },
             quotas_text(policy, limit, &cases),
@@ -112,6 +111,16 @@ pub(crate) fn text(policy: &Policy) -> String {
         ]);
     }
     format!("{}\n", rows.trim_fmt())
+}
+
+/// A limit's name, and below it what it does otherwise than most.
+fn name_text(limit: &Limit) -> String {
+    let shadow = if limit.mode() == Mode::Shadow { " (shadow)" } else { "" };
+    let mut text = format!("{}{shadow}", limit.name());
+    if limit.counts_refused() {
+        text.push_str("\ncounts refused attempts");
+    }
+    text
 }
 
 fn each(policy: &Policy) -> impl Iterator<Item = (&Limit, Vec<Case<'_>>)> {

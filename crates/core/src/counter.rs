@@ -255,6 +255,28 @@ impl Rule {
         Status { retry_after: Wait::None, ..self.peek(state, 0, now) }
     }
 
+    /// Charges as much of `take` units as is left as of `now`, and says how the counter then answers such a cost: what an
+    /// attempt that is refused costs a limit that counts refused attempts.
+    ///
+    /// Of a token bucket, the fraction of a unit that has come back is left too: it is emptied, and never below empty.
+    pub fn charge_left(&self, state: &mut [u64], take: u64, now: Timestamp) -> Status {
+        match self.algorithm {
+            Algorithm::TokenBucket => token_bucket::charge_left(self, state, take, now),
+            _ => {
+                let left = self.peek(state, 0, now).remaining;
+                self.charge(state, take.min(left), now);
+            }
+        }
+        self.peek(state, take, now)
+    }
+
+    /// Whether [`Rule::charge_left`] can take anything from a counter that says `status`.
+    #[inline]
+    pub fn has_left(&self, status: Status) -> bool {
+        let may_have_a_fraction = self.algorithm == Algorithm::TokenBucket && !status.reset_after.is_zero();
+        status.remaining > 0 || may_have_a_fraction
+    }
+
     /// The instant that a demand at `at` counted as where the counter said `status`: `at`, or the beginning of a window or
     /// cell that somebody had opened whose clock reading was a little later. A charge is to be adjusted as of then.
     pub fn counted_as(&self, status: Status, at: Timestamp) -> Timestamp {

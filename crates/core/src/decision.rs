@@ -7,7 +7,7 @@ use crate::{Charge, ChargeList, Charges, Demand, Mode, Rule, Span, Status, Times
 pub enum Verdict {
     /// It fits all enforced limits and was charged to them.
     Admitted,
-    /// At least one enforced limit does not fit it; nothing was charged.
+    /// At least one enforced limit does not fit it. Nothing was charged but to limits that count refused attempts.
     Refused,
 }
 
@@ -19,6 +19,17 @@ pub enum Basis {
     Counter,
     /// The store holds as many counters as it may and had no room for this one; the limit refuses until there is.
     StoreFull,
+}
+
+/// How much of a charge is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Nothing.
+    Nothing,
+    /// [`Charge::take`], by [`Rule::charge`].
+    All,
+    /// As much of it as is left, by [`Rule::charge_left`].
+    Left,
 }
 
 /// What a store answers to charges: one status for each, in their order.
@@ -57,6 +68,27 @@ impl Statuses {
             .zip(&self.list)
             .any(|(charge, status)| !status.fits() && charge.limit().mode() == Mode::Enforce);
         if refused { Verdict::Refused } else { Verdict::Admitted }
+    }
+
+    /// How much is taken of the charge at `index`, after a peek has set its status.
+    ///
+    /// Admitted: what fits, which is everything but what a shadow limit would have refused. A limit that counts refused
+    /// attempts takes what is left otherwise: of a refused demand, and in shadow mode of one that it would have refused
+    /// itself, so that it tells what it would do if it were enforced.
+    #[inline]
+    pub fn part(&self, index: usize, charge: &Charge<'_>, verdict: Verdict) -> Part {
+        let status = self.list[index];
+        match verdict {
+            _ if charge.take() == 0 => Part::Nothing,
+            Verdict::Admitted if status.fits() => Part::All,
+            _ if charge.counts_refused() && self.has_left(index, charge) => Part::Left,
+            _ => Part::Nothing,
+        }
+    }
+
+    #[inline]
+    fn has_left(&self, index: usize, charge: &Charge<'_>) -> bool {
+        self.bases[index] == Basis::Counter && charge.rule().has_left(self.list[index])
     }
 }
 

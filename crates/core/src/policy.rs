@@ -179,6 +179,7 @@ pub struct Limit {
     unit: UnitId,
     cost: Cost,
     mode: Mode,
+    counts_refused: bool,
     conditions: Box<[Condition]>,
     identity: u128,
     /// Whether each of its counters is a bucket with one quota at a time.
@@ -210,6 +211,12 @@ impl Limit {
     /// Whether it refuses.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether attempts of demands that are refused, by whichever limit, are charged to it too: as much of their cost as
+    /// is left.
+    pub fn counts_refused(&self) -> bool {
+        self.counts_refused
     }
 
     /// What its counters are named by, beside their values and the scale of their rule: the policy's and the limit's

@@ -4,10 +4,12 @@
 //!
 //! 1. It looks at all counters at one instant (`Rule::peek` with each charge's `need`) and rules by
 //!    `Statuses::verdict`, so that all stores rule alike.
-//! 2. Refused: nothing is charged, to no limit, and the statuses are what it saw.
+//! 2. Refused: nothing is charged, to no limit, and the statuses are what it saw. But limits that count refused attempts
+//!    are charged as much of their `take` as is left.
 //! 3. Admitted: every charge of an enforced limit is charged its `take`, and so is every charge of a shadow limit whose
-//!    `need` fits; one that does not fit is left alone. Nobody ever sees some of them charged and others not (I6). The
-//!    status of a charged counter is how it stands afterwards; of the others, what was seen.
+//!    `need` fits; one that does not fit is left alone, unless it counts refused attempts: then it is charged what is
+//!    left. `Statuses::part` says which. Nobody ever sees some of them charged and others not (I6). The status of a
+//!    charged counter is how it stands afterwards; of the others, what was seen.
 //! 4. A charge that takes nothing creates no counter.
 //! 5. What was ruled is what a slow, exact model would rule at that instant, in both directions (I1, I8): nothing extra
 //!    is admitted, and nothing is refused because of a demand that was itself refused.

@@ -1,24 +1,16 @@
 //! A decision allocates nothing, admitted or refused. In a binary of its own, because of the allocator that counts.
 
 use allocation_counter::measure;
-use tidegate_core::{
-    Algorithm, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Span,
-};
+use tidegate_core::{Algorithm, Demand, LimitDraft, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Span};
 use tidegate_limiter::{Limiter, Memory, MemoryOptions, SystemClock};
 
 fn policy(limits: usize, algorithm: Algorithm) -> Policy {
     let limit = |number: usize| LimitDraft {
         name: format!("l{number}"),
-        on: None,
         per: vec![("key".into(), false)],
-        unit: "requests".into(),
-        cost: Cost::One,
         quota: QuotaTree::Fixed(Quota::per(500, Span::from_secs(3_600))),
         algorithm,
-        mode: Mode::Enforce,
-        when: Vec::new(),
-        unless: Vec::new(),
-        exempt_created_before: None,
+        ..LimitDraft::default()
     };
     let draft = PolicyDraft {
         name: "test".into(),

@@ -11,8 +11,8 @@ use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
 use tidegate_core::{
-    Algorithm, ChargeList, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Purpose, Quota,
-    QuotaTree, Span, Status, Statuses, Timestamp,
+    ChargeList, Demand, LimitDraft, OperationDraft, Policy, PolicyDraft, Purpose, Quota, QuotaTree, Span, Status,
+    Statuses, Timestamp,
 };
 use tidegate_limiter::{Limiter, ManualClock, Memory, MemoryOptions};
 
@@ -25,16 +25,9 @@ fn policy(amounts: &[u64]) -> &'static Policy {
     let names = ["a", "b", "c"];
     let limit = |(amount, name): (&u64, &&str)| LimitDraft {
         name: (*name).into(),
-        on: None,
         per: vec![((*name).into(), false)],
-        unit: "requests".into(),
-        cost: Cost::One,
         quota: QuotaTree::Fixed(Quota::per(*amount, Span::from_secs(1))),
-        algorithm: Algorithm::FixedWindow,
-        mode: Mode::Enforce,
-        when: Vec::new(),
-        unless: Vec::new(),
-        exempt_created_before: None,
+        ..LimitDraft::default()
     };
     let draft = PolicyDraft {
         name: "test".into(),

@@ -129,6 +129,8 @@ pub(crate) struct Limit {
     pub(crate) zone: Option<Text>,
     pub(crate) unit: Option<Text>,
     pub(crate) mode: Option<Text>,
+    /// Where it is said, and what.
+    pub(crate) count_refused: Option<(Place, bool)>,
     pub(crate) when: Vec<(Text, Vec<Text>)>,
     pub(crate) unless: Vec<(Text, Vec<Text>)>,
     pub(crate) created_before: Option<Timestamp>,
@@ -205,8 +207,22 @@ const KEYS: &[&str] = &[
 /// Attributes whose records would be under one of [`KEYS`].
 pub(crate) const RESERVED_ATTRIBUTES: &[&str] = &["attribute", "base", "unit"];
 
-const LIMIT_KEYS: &[&str] =
-    &["name", "on", "per", "quota", "algorithm", "cells", "align", "zone", "unit", "mode", "when", "unless", "exempt"];
+const LIMIT_KEYS: &[&str] = &[
+    "name",
+    "on",
+    "per",
+    "quota",
+    "algorithm",
+    "cells",
+    "align",
+    "zone",
+    "unit",
+    "mode",
+    "count_refused",
+    "when",
+    "unless",
+    "exempt",
+];
 
 /// The ways to state a cost, of which each has one.
 const COST_SOURCES: &[&str] = &["is", "header", "length_of", "sum_of", "bytes_of"];
@@ -474,6 +490,7 @@ fn limit(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Limit> {
         zone: fields.get("zone").and_then(|field| reader.text(field)),
         unit: fields.get("unit").and_then(|field| reader.text(field)),
         mode: fields.get("mode").and_then(|field| reader.text(field)),
+        count_refused: fields.get("count_refused").and_then(|field| Some((field.key.place, reader.boolean(field)?))),
         when: conditions(reader, &fields, "when"),
         unless: conditions(reader, &fields, "unless"),
         created_before: exempt,

@@ -196,6 +196,7 @@ kinds! {
     BAD_DERIVATION      "E036" "a derived quota that does not work"
     BAD_CELLS           "E037" "cells out of place"
     TOO_MANY_CHARGES    "E038" "too many limits on one operation"
+    HELD_REFUSALS       "E039" "refused attempts that would be held for ever"
     BAD_ROUTE           "E040" "not a route"
     CONFLICTING_ROUTES  "E041" "two routes that match the same requests"
     BAD_SOURCE          "E042" "not a source"
@@ -525,6 +526,12 @@ impl Problem {
 
     pub(crate) fn bad_cells(place: Place, label: &str, help: &str) -> Problem {
         Problem::new(&BAD_CELLS, place, "cells out of place".to_owned(), label).help(help)
+    }
+
+    pub(crate) fn held_refusals(place: Place) -> Problem {
+        let message = "concurrency cannot count refused attempts".to_owned();
+        Problem::new(&HELD_REFUSALS, place, message, "a refused attempt holds nothing that could be released")
+            .help("leave it out, or count attempts in a limit of another algorithm beside this one")
     }
 
     pub(crate) fn too_many_charges(limit: Place, operation: &str, found: usize, most: usize) -> Problem {

@@ -210,6 +210,7 @@ fn limit(policy: &Policy, explained: &Explained<'_>, decision: &Decision<'_>) ->
     ToldLimit {
         name: limit.name().to_owned(),
         mode: limit.mode().name().to_owned(),
+        count_refused: limit.counts_refused(),
         unit: policy.unit_name(limit.unit()).to_owned(),
         applies: explained.applies(),
         binds,

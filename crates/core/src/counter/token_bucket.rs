@@ -155,6 +155,17 @@ pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) 
     if charged.now == now.as_micros() { charged.status(rule, 0, now) } else { peek(rule, state, 0, now) }
 }
 
+/// All that is left, to the tick, but no more than the cost.
+pub(super) fn charge_left(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) {
+    let interval = rule.interval;
+    let level = Level::at(rule, state, now);
+    let room = interval.ticks_of(rule.limit()).saturating_sub(level.lead);
+    let taken = interval.ticks_of(take).min(room);
+    if taken > 0 {
+        Level { lead: level.lead + taken, ..level }.write(rule, state);
+    }
+}
+
 /// A debt is charged as of `now`. What is given back is what of the charge cannot have come back by itself since
 /// `taken_at`: never so much that it would pay for the charges of others.
 pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, taken_at: Timestamp, now: Timestamp) {

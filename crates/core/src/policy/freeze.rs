@@ -67,12 +67,34 @@ pub struct LimitDraft {
     pub algorithm: Algorithm,
     /// Whether it refuses.
     pub mode: Mode,
+    /// Whether attempts that are refused are charged to it too; not by concurrency, which would hold them for ever.
+    pub count_refused: bool,
     /// It applies only where the attribute has one of the values.
     pub when: Vec<(String, Vec<String>)>,
     /// It does not apply where the attribute has one of the values.
     pub unless: Vec<(String, Vec<String>)>,
     /// It does not apply to what was created before this instant.
     pub exempt_created_before: Option<Timestamp>,
+}
+
+impl Default for LimitDraft {
+    /// One without a name, on all requests together, without limit.
+    fn default() -> LimitDraft {
+        LimitDraft {
+            name: String::new(),
+            on: None,
+            per: Vec::new(),
+            unit: "requests".to_owned(),
+            cost: Cost::One,
+            quota: QuotaTree::Unlimited,
+            algorithm: Algorithm::FixedWindow,
+            mode: Mode::Enforce,
+            count_refused: false,
+            when: Vec::new(),
+            unless: Vec::new(),
+            exempt_created_before: None,
+        }
+    }
 }
 
 /// A quota as it was meant: fixed, or chosen by attributes.
@@ -188,6 +210,11 @@ pub enum FreezeError {
         /// Of which limit.
         limit: String,
     },
+    /// A concurrency limit counts refused attempts, which would never be released.
+    HoldsRefused {
+        /// Which limit.
+        limit: String,
+    },
     /// The choices of a quota are nested deeper than [`bounds::MAX_QUOTA_DEPTH`].
     QuotaTooDeep {
         /// Of which limit.
@@ -207,6 +234,9 @@ impl fmt::Display for FreezeError {
             }
             FreezeError::DerivedInside { limit } => {
                 write!(f, "limit `{limit}` can only be derived as a whole, not in one case or for one record")
+            }
+            FreezeError::HoldsRefused { limit } => {
+                write!(f, "limit `{limit}` would hold refused attempts, which nobody releases")
             }
             FreezeError::QuotaTooDeep { limit } => {
                 write!(f, "quota of limit `{limit}` nests deeper than {} choices", bounds::MAX_QUOTA_DEPTH)
@@ -287,6 +317,9 @@ impl<'d> Freezer<'d> {
     }
 
     fn limit(&self, draft: &LimitDraft, quotas: &Quotas<'_>) -> Result<Limit, FreezeError> {
+        if draft.count_refused && draft.algorithm == Algorithm::Concurrency {
+            return Err(FreezeError::HoldsRefused { limit: draft.name.clone() });
+        }
         let mut conditions = Vec::new();
         for (attribute, values) in &draft.when {
             conditions.push(Condition::In(self.attribute(attribute)?, boxed(values)));
@@ -309,6 +342,7 @@ impl<'d> Freezer<'d> {
             unit: self.unit(&draft.unit)?,
             cost: draft.cost,
             mode: draft.mode,
+            counts_refused: draft.count_refused,
             conditions: conditions.into(),
             identity: identity(names.chain(counted_by)),
             is_steady: quotas.are_steady(draft),

@@ -83,6 +83,12 @@ impl<'a> Charge<'a> {
         self.take
     }
 
+    /// Whether what is left is taken of it if the demand is refused; see [`Statuses::part`](crate::Statuses::part).
+    #[inline]
+    pub fn counts_refused(&self) -> bool {
+        self.limit.counts_refused() && self.take > 0
+    }
+
     /// The name of the counter that is charged.
     pub fn key(&self) -> Key<'a> {
         Key::new(self.limit, self.rule, self.attributes)

@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 use tidegate_core::{
-    Algorithm, Align, Cost, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Rule, Span,
-    Timestamp, Wait,
+    Algorithm, Align, LimitDraft, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Rule, Span, Timestamp, Wait,
 };
 
 use crate::oracle::Oracle;
@@ -227,16 +226,9 @@ fn tells_its_fill(quota: Quota) -> bool {
 fn token_bucket_policy(quota: Quota) -> Policy {
     let limit = LimitDraft {
         name: "l".into(),
-        on: None,
-        per: Vec::new(),
-        unit: "requests".into(),
-        cost: Cost::One,
         quota: QuotaTree::Fixed(quota),
         algorithm: Algorithm::TokenBucket,
-        mode: Mode::Enforce,
-        when: Vec::new(),
-        unless: Vec::new(),
-        exempt_created_before: None,
+        ..LimitDraft::default()
     };
     let operations = vec![OperationDraft { name: "other".into(), class: None, method: None }];
     let draft =

@@ -1,6 +1,6 @@
 //! Drafts of policies to freeze.
 
-use tidegate_core::{Algorithm, Cost, LimitDraft, Mode, OperationDraft, PolicyDraft, Quota, QuotaTree, Span};
+use tidegate_core::{LimitDraft, OperationDraft, PolicyDraft, Quota, QuotaTree, Span};
 
 /// A policy of one operation, `other`, with these limits and the attributes `app`, `user` and `platform`.
 pub(crate) fn policy(limits: Vec<LimitDraft>) -> PolicyDraft {
@@ -21,19 +21,7 @@ pub(crate) fn operation(name: &str) -> OperationDraft {
 
 /// A fixed window for everybody.
 pub(crate) fn limit(name: &str, quota: QuotaTree) -> LimitDraft {
-    LimitDraft {
-        name: name.to_owned(),
-        on: None,
-        per: Vec::new(),
-        unit: "requests".to_owned(),
-        cost: Cost::One,
-        quota,
-        algorithm: Algorithm::FixedWindow,
-        mode: Mode::Enforce,
-        when: Vec::new(),
-        unless: Vec::new(),
-        exempt_created_before: None,
-    }
+    LimitDraft { name: name.to_owned(), quota, ..LimitDraft::default() }
 }
 
 /// So many a minute.

@@ -2,6 +2,7 @@
 //! cases for what a policy resolves to. Invariants are named I1 to I60 where a test holds one.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod attempts;
 mod clocks;
 mod decide;
 mod drafts;

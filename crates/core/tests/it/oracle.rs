@@ -31,6 +31,8 @@ enum Begins {
 pub(crate) struct Event {
     pub(crate) at: i128,
     pub(crate) units: i128,
+    /// It was refused: as much is charged as is left.
+    pub(crate) is_refused: bool,
 }
 
 /// What the model says; spans in microseconds.
@@ -63,7 +65,17 @@ impl Oracle {
     pub(crate) fn admit(&mut self, at: u64, units: u64) {
         let at = i128::from(at);
         assert!(self.events.last().is_none_or(|last| last.at <= at), "the model's time never runs backwards");
-        self.events.push(Event { at, units: units.into() });
+        self.events.push(Event { at, units: units.into(), is_refused: false });
+    }
+
+    /// Records an attempt that was refused and counts all the same.
+    pub(crate) fn refuse(&mut self, at: u64, units: u64) {
+        let (at, units) = (i128::from(at), i128::from(units));
+        let units = match self.algorithm {
+            Algorithm::TokenBucket => units,
+            _ => units.min(self.remaining(at)),
+        };
+        self.events.push(Event { at, units, is_refused: true });
     }
 
     pub(crate) fn ask(&self, need: u64, now: u64) -> Answer {
@@ -202,7 +214,9 @@ impl Oracle {
         let mut level = 0;
         let mut seen = 0;
         for event in &self.events {
-            level = (level - (event.at - seen) * self.amount).max(0) + event.units * self.window;
+            level = (level - (event.at - seen) * self.amount).max(0);
+            let full = level + event.units * self.window;
+            level = if event.is_refused { full.min(self.burst * self.window).max(level) } else { full };
             seen = event.at;
         }
         (level - (now - seen) * self.amount).max(0)
@@ -212,7 +226,7 @@ impl Oracle {
     pub(crate) fn check_promise(&self) {
         for (index, first) in self.events.iter().enumerate() {
             let mut sum = 0;
-            for event in &self.events[index..] {
+            for event in self.events[index..].iter().filter(|event| !event.is_refused) {
                 sum += event.units;
                 let most = match self.algorithm {
                     Algorithm::FixedWindow if self.window_start(first.at) != self.window_start(event.at) => break,

@@ -26,7 +26,7 @@ fn concurrency() {
 
 /// Plays a table. A row `quota …` begins with a fresh counter, `becomes …` changes the rule of the one at hand. Other
 /// rows are events: when, what, and the numbers that come of it. What is a cost, which is charged if it fits; `peek N`,
-/// which is not; `charge N`, which is also if it does not; or `settle A as B of T`, which replaces a charge of A units
+/// which is not; `charge N`, which is also if it does not; `refuse N`, of which is charged what is left; or `settle A as B of T`, which replaces a charge of A units
 /// at T by B units.
 fn check(name: &str) {
     let mut counter = None;
@@ -52,6 +52,7 @@ fn event(rule: &Rule, state: &mut [u64], row: &Row) {
     let status = match what[..] {
         ["peek", need] => rule.peek(state, units(need), now),
         ["charge", take] => rule.charge(state, units(take), now),
+        ["refuse", take] => rule.charge_left(state, units(take), now),
         ["settle", taken, "as", actual, "of", at] => {
             rule.adjust(state, units(taken), units(actual), instant(at), now);
             rule.peek(state, 0, now)

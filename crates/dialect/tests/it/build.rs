@@ -1,25 +1,13 @@
 //! Decisions for tests, made by core's own functions: a small policy with the limits in question, and their statuses.
 
 use tidegate_core::{
-    Algorithm, AttributeId, Basis, Cost, Decision, Demand, DemandBuilder, LimitDraft, Mode, OperationDraft, Policy,
-    PolicyDraft, QuotaTree, Status, Timestamp, decide,
+    AttributeId, Basis, Decision, Demand, DemandBuilder, LimitDraft, OperationDraft, Policy, PolicyDraft, Status,
+    Timestamp, decide,
 };
 
 /// A limit that applies to every demand, its quota still to be filled in.
 pub(crate) fn draft_of(name: &str) -> LimitDraft {
-    LimitDraft {
-        name: name.to_owned(),
-        on: None,
-        per: Vec::new(),
-        unit: "requests".to_owned(),
-        cost: Cost::One,
-        quota: QuotaTree::Unlimited,
-        algorithm: Algorithm::FixedWindow,
-        mode: Mode::Enforce,
-        when: Vec::new(),
-        unless: Vec::new(),
-        exempt_created_before: None,
-    }
+    LimitDraft { name: name.to_owned(), ..LimitDraft::default() }
 }
 
 /// A policy that has these limits, these attributes and these operations, and the operation `other`.

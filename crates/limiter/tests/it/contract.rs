@@ -64,12 +64,15 @@ fn follows_the_table(empty: &impl Fn() -> Store) {
 
 fn limit_of(line: &str) -> LimitDraft {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [kind, name, amount, period, attribute, mode @ ..] = &words[..] else { panic!("a limit: {line}") };
+    let [kind, name, amount, period, attribute, flags @ ..] = &words[..] else { panic!("a limit: {line}") };
     let micros = if *period == "-" { 1_000 } else { span(period).as_micros() };
     let drafted = limit(name, amount.parse().expect("an amount"), 1);
     let quota = QuotaTree::Fixed(Quota::per(amount.parse().expect("an amount"), Span::from_micros(micros)));
-    let mode = if mode.is_empty() { Mode::Enforce } else { Mode::Shadow };
-    let drafted = LimitDraft { per: vec![(long(attribute).into(), false)], mode, quota, ..drafted };
+    let [is_shadow, count_refused] = ["shadow", "counts"].map(|word| flags.contains(&word));
+    assert_eq!(flags.len(), usize::from(is_shadow) + usize::from(count_refused), "{line}");
+    let mode = if is_shadow { Mode::Shadow } else { Mode::Enforce };
+    let per = vec![(long(attribute).into(), false)];
+    let drafted = LimitDraft { per, mode, count_refused, quota, ..drafted };
     let algorithm = match *kind {
         "limit" => Algorithm::FixedWindow,
         "bucket" => Algorithm::TokenBucket,
@@ -159,11 +162,11 @@ fn short(span: Span) -> String {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// I6, I8, T14: random demands on random policies get, status for status, what a plain map of states would give that
+/// I6, I8, T13, T14: random demands on random policies get, status for status, what a plain map of states would give that
 /// never forgets anything.
 fn agrees_with_a_plain_map(empty: &impl Fn() -> Store) {
     let mut random = Traffic(Random::new(1));
-    let mut refused = 0;
+    let (mut refused, mut counted) = (0, 0);
     for _ in 0..200 {
         let policy = random.policy();
         let (store, mut model) = (empty(), Model::default());
@@ -176,12 +179,15 @@ fn agrees_with_a_plain_map(empty: &impl Fn() -> Store) {
             let (statuses, expected) = (store(charges, now), model.charge(charges, now));
             let verdict = expected.verdict(charges);
             refused += u32::from(verdict == Verdict::Refused);
+            let has_counting = charges.iter().any(|charge| charge.counts_refused());
+            counted += u32::from(verdict == Verdict::Refused && has_counting);
             for index in 0..charges.len() {
                 assert_eq!(statuses.status(index), expected.status(index), "{verdict:?} at {now:?}: {charges:?}");
             }
         }
     }
     assert!((50_000..150_000).contains(&refused), "{refused} of 200,000 refused: too few of one kind to mean anything");
+    assert!(counted > 20_000, "{counted} refused attempts of which something counts");
 }
 
 /// The store as simple as can be: every state by its limit's name and values, for ever.
@@ -201,14 +207,18 @@ impl Model {
             let state = self.states.get(&name(index)).copied().unwrap_or([0; 64]);
             statuses.set(index, charge.rule().peek(&state, charge.need(), now), Basis::Counter);
         }
-        if statuses.verdict(charges) == Verdict::Refused {
-            return statuses;
-        }
-        for (index, charge) in charges.iter().enumerate() {
-            if charge.take() > 0 && statuses.status(index).fits() {
-                let state = self.states.entry(name(index)).or_insert([0; 64]);
-                statuses.set(index, charge.rule().charge(state, charge.take(), now), Basis::Counter);
-            }
+        let is_refused = statuses.verdict(charges) == Verdict::Refused;
+        for (index, charge) in charges.iter().enumerate().filter(|(_, charge)| charge.take() > 0) {
+            let mut state = self.states.get(&name(index)).copied().unwrap_or([0; 64]);
+            let status = if !is_refused && statuses.status(index).fits() {
+                charge.rule().charge(&mut state, charge.take(), now)
+            } else if charge.limit().counts_refused() {
+                charge.rule().charge_left(&mut state, charge.take(), now)
+            } else {
+                continue;
+            };
+            self.states.insert(name(index), state);
+            statuses.set(index, status, Basis::Counter);
         }
         statuses
     }
@@ -239,6 +249,7 @@ impl Traffic {
             6 => Algorithm::SlidingWindow { cells: 40 },
             _ => Algorithm::Concurrency,
         };
+        drafted.count_refused = self.0.below(4) == 0 && algorithm != Algorithm::Concurrency;
         by(algorithm, drafted)
     }
 

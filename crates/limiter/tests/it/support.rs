@@ -1,7 +1,7 @@
 //! Policies, limiters and demands for tests, in few words.
 
 use tidegate_core::{
-    Algorithm, Cost, Demand, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Span, Timestamp,
+    Algorithm, Demand, LimitDraft, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, Span, Timestamp,
 };
 use tidegate_limiter::{Limiter, ManualClock, Memory, MemoryOptions};
 
@@ -12,16 +12,9 @@ pub(crate) const START: Timestamp = Timestamp::from_secs(1_706_745_600);
 pub(crate) fn limit(name: &str, amount: u64, secs: u64) -> LimitDraft {
     LimitDraft {
         name: name.into(),
-        on: None,
         per: vec![("key".into(), false)],
-        unit: "requests".into(),
-        cost: Cost::One,
         quota: QuotaTree::Fixed(Quota::per(amount, Span::from_secs(secs))),
-        algorithm: Algorithm::FixedWindow,
-        mode: Mode::Enforce,
-        when: Vec::new(),
-        unless: Vec::new(),
-        exempt_created_before: None,
+        ..LimitDraft::default()
     }
 }
 

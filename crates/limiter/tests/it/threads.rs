@@ -231,6 +231,65 @@ fn no_more_hold_at_once_than_may() {
     assert_eq!(limiter.store().counters(), 0);
 }
 
+/// I1, I6, I7: attempts on many threads that are refused, by this limit or another, are charged to those that count them to
+/// the unit: with those that are admitted, every cost is there once, until nothing is left; and then no more.
+#[test]
+fn refused_attempts_add_up() {
+    const ATTEMPTS: u64 = 10_000;
+    for algorithm in [
+        Algorithm::FixedWindow,
+        Algorithm::TokenBucket,
+        Algorithm::SlidingWindow { cells: 10 },
+        Algorithm::SlidingWindow { cells: 60 },
+    ] {
+        let counting = |draft: LimitDraft| LimitDraft { count_refused: true, ..by(algorithm, draft) };
+        let policy = policy(vec![
+            per("gate", &["key"], 700),
+            counting(per("wide", &["user"], 1_000_000)),
+            counting(per("narrow", &["user", "key"], 1_500)),
+            per("beside", &["user"], 1_000_000),
+        ]);
+        let limiter = limiter(1_000);
+        let keys = ["1", "2", "3"];
+        let (charged, admitted) = (AtomicU64::new(0), AtomicU64::new(0));
+        let start = Barrier::new(4);
+        thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let (limiter, policy, start, charged, admitted) = (&limiter, &policy, &start, &charged, &admitted);
+                scope.spawn(move || {
+                    start.wait();
+                    for attempt in 0..ATTEMPTS {
+                        let cost = 1 + (attempt + thread) % 3;
+                        let key = keys[usize::try_from(attempt % 3).expect("a small number")];
+                        let mut builder = Demand::on(policy);
+                        for (name, value) in [("key", key), ("user", "u")] {
+                            builder.set(policy.attribute(name).expect("an attribute"), value).expect("a short value");
+                        }
+                        builder.set_cost(tidegate_core::UnitId::REQUESTS, cost).expect("a small cost");
+                        let is_admitted = limiter.check(builder.finish()).is_admitted();
+                        charged.fetch_add(cost, Ordering::Relaxed);
+                        admitted.fetch_add(if is_admitted { cost } else { 0 }, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        let used = |name: &str| -> u64 {
+            let used_of = |key: &&str| {
+                let asked = demand(&policy, &[("key", key), ("user", "u")]).with_purpose(Purpose::Peek);
+                let decision = limiter.check(&asked);
+                let ruling = decision.rulings().find(|ruling| ruling.name() == name).expect("a limit");
+                ruling.rule().limit() - ruling.status.remaining
+            };
+            keys.iter().map(used_of).sum()
+        };
+        // All keys have one counter of these two, and one each of the others.
+        assert_eq!(used("wide"), 3 * charged.into_inner(), "{algorithm:?}");
+        assert_eq!(used("beside"), 3 * admitted.load(Ordering::Relaxed), "{algorithm:?}");
+        assert_eq!(used("narrow"), 3 * 1_500, "{algorithm:?}");
+        assert_eq!(used("gate"), admitted.into_inner(), "{algorithm:?}");
+    }
+}
+
 /// I9: what is left after an admission numbers it. Eight threads at once get numbers that are distinct and without a
 /// gap, and a thread that was answered before another asked has the earlier number.
 #[test]

@@ -67,6 +67,7 @@ impl<'f> Lowering<'f> {
             quota: self.quota(limit, counting).unwrap_or(QuotaTree::Unlimited),
             algorithm: counting.algorithm,
             mode: mode.unwrap_or_default(),
+            count_refused: self.count_refused(limit, counting),
             when: self.conditions(&limit.when),
             unless: self.conditions(&limit.unless),
             exempt_created_before: limit.created_before,
@@ -139,6 +140,18 @@ impl<'f> Lowering<'f> {
                 self.note(Problem::unknown_choice(mode.place, mode, "mode", MODES));
                 Some(Mode::Enforce)
             }
+        }
+    }
+
+    /// Whether refused attempts count.
+    fn count_refused(&mut self, limit: &file::Limit, counting: Counting) -> bool {
+        let place = limit.count_refused.filter(|(_, is_wanted)| *is_wanted).map(|(place, _)| place);
+        match place {
+            Some(place) if counting.algorithm == Algorithm::Concurrency => {
+                self.note(Problem::held_refusals(place));
+                false
+            }
+            place => place.is_some(),
         }
     }
 

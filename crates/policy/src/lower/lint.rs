@@ -177,8 +177,11 @@ impl Simple<'_> {
         let is_unconditional =
             self.limit.when.is_empty() && self.limit.unless.is_empty() && self.limit.created_before.is_none();
         let counts_coarser = self.limit.per.iter().all(|per| other.limit.per.iter().any(|theirs| **theirs == **per));
+        // What this one refuses uses up the other, if that counts refused attempts.
+        let counts_refused = other.limit.count_refused.is_some_and(|(_, is_wanted)| is_wanted);
         !std::ptr::eq(self.limit, other.limit)
             && is_enforced
+            && !counts_refused
             && is_unconditional
             && counts_coarser
             && self.unit == other.unit

@@ -101,7 +101,8 @@ fn described_limit(policy: &Policy, limit: &Limit) -> String {
     let per = per.collect::<Vec<_>>().join(" ");
     let cost = if limit.cost() == Cost::Settled { ", settled" } else { "" };
     let unit = policy.unit_name(limit.unit());
-    format!("limit {}: per [{per}], {unit}{cost}, {}\n", limit.name(), limit.mode().name())
+    let refused = if limit.counts_refused() { ", refused attempts too" } else { "" };
+    format!("limit {}: per [{per}], {unit}{cost}, {}{refused}\n", limit.name(), limit.mode().name())
 }
 
 /// What a demand is charged. The values of its attributes have no spaces.

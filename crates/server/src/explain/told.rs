@@ -173,6 +173,9 @@ pub struct ToldLimit {
     pub name: String,
     /// `enforce` or `shadow`.
     pub mode: String,
+    /// Whether refused attempts are charged to it too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub count_refused: bool,
     /// The unit it counts.
     pub unit: String,
     /// Whether it applies.
@@ -287,6 +290,12 @@ impl fmt::Display for Seconds {
         answer::seconds(self.0, &mut text);
         f.write_str(&text)
     }
+}
+
+/// Whether a member that is rarely true is left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]

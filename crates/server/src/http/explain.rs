@@ -114,6 +114,7 @@ fn alone(refusal: &Refusal, note: &str) -> Explanation {
     let limits = refusal.limits().map(|(name, numbers, binds)| ToldLimit {
         name: name.to_owned(),
         mode: numbers.mode.name().to_owned(),
+        count_refused: false,
         unit: numbers.unit.to_owned(),
         applies: true,
         binds,

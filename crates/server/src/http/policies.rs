@@ -36,6 +36,7 @@ pub(super) fn one(book: &Book, name: &str) -> Result<String, Problem> {
     let rules = policy.limits().iter().map(|limit| LimitSummary {
         name: limit.name().to_owned(),
         mode: limit.mode().name().to_owned(),
+        count_refused: limit.counts_refused(),
         unit: policy.unit_name(limit.unit()).to_owned(),
         per: limit.per().iter().map(attribute).collect(),
     });

@@ -369,6 +369,8 @@ pub struct LimitSummary {
     pub name: String,
     /// `enforce` or `shadow`.
     pub mode: String,
+    /// Whether refused attempts are charged to it too.
+    pub count_refused: bool,
     /// What it counts.
     pub unit: String,
     /// What it counts by.

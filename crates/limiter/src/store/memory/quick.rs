@@ -4,8 +4,8 @@
 //! it admits, what the counters will say is computed before anything is locked; then each bucket is locked if it still
 //! has the version that was read, so that nothing need be read again. Under the locks there are only stores.
 //!
-//! All else (counters that do not exist, other classes, more charges, somebody else in a bucket all the time) is left to
-//! `transaction.rs`, which decides the same.
+//! All else (counters that do not exist, other classes, more charges, refused attempts that count, somebody else in a
+//! bucket all the time) is left to `transaction.rs`, which decides the same.
 
 use std::array;
 
@@ -66,7 +66,7 @@ pub(super) fn decide<const N: usize>(
 enum Attempt {
     /// The statuses are the answer.
     Decided,
-    /// A counter does not exist.
+    /// A counter does not exist, or a refused attempt counts.
     Uncommon,
     /// Somebody changed a counter meanwhile.
     Disturbed,
@@ -88,16 +88,20 @@ fn attempt<const N: usize>(
     if !found.iter().all(|found| found.bucket.is_still(found.version)) {
         return Attempt::Disturbed;
     }
-    let (mut refuses, mut charges_any) = (false, false);
+    let (mut refuses, mut charges_any, mut counts_misfit) = (false, false, false);
     for (index, (found, charge)) in found.iter_mut().zip(charges).enumerate() {
         let status = charge.rule().peek(&found.state, charge.need(), now);
         statuses.set(index, status, Basis::Counter);
         if !status.fits() {
             refuses |= charge.limit().mode() == Mode::Enforce;
+            counts_misfit |= charge.counts_refused();
         } else if charge.take() > 0 {
             found.becomes = if found.state[0] <= now.as_micros() { Becomes::Anew } else { Becomes::Charged };
             charges_any = true;
         }
+    }
+    if counts_misfit || refuses && charges.iter().any(Charge::counts_refused) {
+        return Attempt::Uncommon;
     }
     if refuses || !charges_any {
         return Attempt::Decided;

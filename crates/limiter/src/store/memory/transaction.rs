@@ -1,8 +1,8 @@
 //! One demand over several counters: all of them are charged, or none.
 //!
 //! First by loads alone: every counter is read, then it is checked that no bucket that was read has changed meanwhile.
-//! So all of them were read at one instant. If an enforced limit refuses there, or there is nothing to charge, that is
-//! the answer; nothing was locked, written or allocated.
+//! So all of them were read at one instant. If an enforced limit refuses there and none counts refused attempts, or there
+//! is nothing to charge, that is the answer; nothing was locked, written or allocated.
 //!
 //! Otherwise the buckets involved are locked, in the order of their addresses and each once, so that no two demands can
 //! wait for each other. If they still have the versions that were read, what was read still holds; if not, the counters
@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use tidegate_core::{Algorithm, Basis, Charge, Charges, Purpose, Status, Statuses, Timestamp, Verdict};
+use tidegate_core::{Algorithm, Basis, Charge, Charges, Part, Purpose, Status, Statuses, Timestamp, Wait};
 
 use super::Memory;
 use super::bucket::{Bucket, Class, LARGEST_STATE, Version};
@@ -94,13 +94,19 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
             *place = Place::of(memory.table(sought.class), sought.tag, sought.buckets);
         }
         demand.is_read = (0..READS).any(|_| demand.read().is_some());
-        let takes_nothing = charges.iter().all(|charge| charge.take() == 0);
         if demand.is_read && demand.would_owe() {
             demand.refuse_what_has_no_room();
         }
-        if !demand.is_read || !takes_nothing && demand.statuses.verdict(charges) == Verdict::Admitted {
+        if !demand.is_read || demand.takes_any() {
             demand.lock_and_decide();
         }
+    }
+
+    /// Whether anything is charged, as the statuses are now.
+    #[inline]
+    fn takes_any(&self) -> bool {
+        let verdict = self.statuses.verdict(self.charges);
+        self.charges.iter().zip(0..).any(|(charge, index)| self.statuses.part(index, &charge, verdict) != Part::Nothing)
     }
 
     /// Reads all counters at one instant; `None` if somebody was changing one of them.
@@ -164,17 +170,22 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
             return Outcome::Moved;
         }
         self.note_full();
-        if self.statuses.verdict(self.charges) == Verdict::Refused {
+        let verdict = self.statuses.verdict(self.charges);
+        let mut parts = [Part::Nothing; N];
+        for (charge, index) in self.charges.iter().zip(0..) {
+            parts[index] = self.statuses.part(index, &charge, verdict);
+        }
+        if parts.iter().all(|part| *part == Part::Nothing) {
             return Outcome::Decided;
         }
-        let mut begins = match self.claim_seats() {
+        let mut begins = match self.claim_seats(&parts) {
             Ok(begins) => begins,
             Err(index) => return Outcome::NoRoom(index),
         };
         locks.are_changed = true;
         for (charge, index) in self.charges.iter().zip(0..) {
-            if self.is_charged(index, &charge) {
-                let status = self.places[index].charge(&charge, &mut begins[index], self.now);
+            if parts[index] != Part::Nothing {
+                let status = self.places[index].charge(&charge, parts[index], &mut begins[index], self.now);
                 self.statuses.set(index, status, Basis::Counter);
             }
         }
@@ -212,10 +223,10 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
 
     /// Claims slots for the counters that do not exist yet and says which these are, or for which there is none.
     #[inline]
-    fn claim_seats(&mut self) -> Result<[Begins; N], usize> {
+    fn claim_seats(&mut self, parts: &[Part; N]) -> Result<[Begins; N], usize> {
         let mut begins = [Begins::Not; N];
-        for (charge, index) in self.charges.iter().zip(0..) {
-            if self.places[index].seen != Seen::Nowhere || !self.is_charged(index, &charge) {
+        for index in 0..self.charges.len() {
+            if self.places[index].seen != Seen::Nowhere || parts[index] == Part::Nothing {
                 continue;
             }
             let Some(seen) = self.claim_seat(index) else {
@@ -245,12 +256,6 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
             place.seat().into_iter().for_each(|seat| place.table.give_back(seat));
             place.seen = Seen::Nowhere;
         }
-    }
-
-    /// Whether an admitted demand charges this: enforced limits all fit then, shadow limits need not.
-    #[inline]
-    fn is_charged(&self, index: usize, charge: &Charge<'_>) -> bool {
-        charge.take() > 0 && self.statuses.status(index).fits()
     }
 }
 
@@ -398,9 +403,13 @@ impl<'m> Place<'m> {
 
     /// Charges the counter and notes whether it began anew. The caller holds its lock.
     #[inline]
-    fn charge(&self, charge: &Charge<'_>, begins: &mut Begins, now: Timestamp) -> Status {
+    fn charge(&self, charge: &Charge<'_>, part: Part, begins: &mut Begins, now: Timestamp) -> Status {
         let counting = |state: &mut [u64], counts_as| {
-            seen_from(now, counts_as, charge.rule().charge(state, charge.take(), counts_as))
+            let status = match part {
+                Part::Left => charge.rule().charge_left(state, charge.take(), counts_as),
+                _ => charge.rule().charge(state, charge.take(), counts_as),
+            };
+            seen_from(now, counts_as, status)
         };
         match self.table.class() {
             Class::Small => self.update::<2, _>(begins, now, counting),
@@ -471,8 +480,12 @@ fn seen_from(now: Timestamp, counts_as: Timestamp, status: Status) -> Status {
     if status.reset_after.is_zero() {
         return status;
     }
-    let reset_after = counts_as.plus(status.reset_after).since(now);
-    Status { reset_after, ..status }
+    let from_now = |span| counts_as.plus(span).since(now);
+    let retry_after = match status.retry_after {
+        Wait::For(span) => Wait::For(from_now(span)),
+        wait => wait,
+    };
+    Status { reset_after: from_now(status.reset_after), retry_after, ..status }
 }
 
 /// How a counter answers, if what was read of it belongs together.

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tidegate_core::{
-    Algorithm, AttributeId, Cost, LimitDraft, Mode, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, RecordDraft,
-    Span, Timestamp,
+    AttributeId, Cost, LimitDraft, OperationDraft, Policy, PolicyDraft, Quota, QuotaTree, RecordDraft, Span, Timestamp,
 };
 use tidegate_policy::{
     Asked, AttributeDraft, BadRequest, CostDraft, CostSource, Facts, From, Intake, IntakeDraft, IntakeError, JwtDraft,
@@ -111,11 +110,7 @@ impl Sketch {
             unit: unit.to_owned(),
             cost,
             quota: QuotaTree::Fixed(Quota::per(10, Span::from_secs(60))),
-            algorithm: Algorithm::FixedWindow,
-            mode: Mode::Enforce,
-            when: Vec::new(),
-            unless: Vec::new(),
-            exempt_created_before: None,
+            ..LimitDraft::default()
         });
         self
     }

@@ -86,6 +86,8 @@ pub(super) struct Limit {
     /// Of [`Description::units`]; requests if it does not say.
     pub(super) unit: Option<usize>,
     pub(super) mode: Mode,
+    /// Whether refused attempts count.
+    pub(super) counts_refused: bool,
     pub(super) when: Vec<(String, Vec<String>)>,
     pub(super) unless: Vec<(String, Vec<String>)>,
     /// The first day, as in `2020-05-28`, of what the limit applies to.

@@ -197,6 +197,7 @@ impl Draft {
                 1 if rng.once_in(3) => Mode::Off,
                 _ => Mode::Enforce,
             },
+            counts_refused: algorithm != Algorithm::Concurrency && rng.once_in(4),
             when: conditions(rng, policy, &all, 6),
             unless: conditions(rng, policy, &all, 6),
             exempt_before: rng.once_in(8).then(|| rng.pick(&DATES)),

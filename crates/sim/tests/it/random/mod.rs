@@ -255,6 +255,9 @@ const ALL: &[&str] = &[
     "one of several buckets bound a refusal",
     "client behind a proxy",
     "limit by client bound a refusal",
+    "refused attempt counted",
+    "shadow counted what it would refuse",
+    "charged by an attempt that another refused",
 ];
 
 impl Moods {
@@ -313,6 +316,16 @@ impl Moods {
             }
             if !line.is_enforced && line.retry_after != Wait::None {
                 self.note("shadow did not fit");
+            }
+            let counts = policy.limit(&line.name).counts_refused && ask.purpose != description::Purpose::Peek;
+            if counts && !ruling.is_admitted {
+                self.note("refused attempt counted");
+                if line.is_enforced && line.retry_after == Wait::None {
+                    self.note("charged by an attempt that another refused");
+                }
+            }
+            if counts && ruling.is_admitted && line.retry_after != Wait::None {
+                self.note("shadow counted what it would refuse");
             }
             if line.limit == 0 {
                 self.note("quota of zero");

@@ -78,21 +78,24 @@ impl<'d> Model<'d> {
         let checks: Vec<Check<'d>> = self.policy.limits.iter().filter_map(|limit| facts.check(limit, ask)).collect();
         let before: Vec<Line> = checks.iter().map(|check| self.look(check, check.need, now)).collect();
         let refuses = |line: &Line| line.is_enforced && line.retry_after != Wait::None;
-        if before.iter().any(refuses) {
-            let longest = before.iter().filter(|line| refuses(line)).map(|line| line.retry_after).max();
-            let binding = before.iter().find(|line| refuses(line) && Some(line.retry_after) == longest);
-            return Ruling { is_admitted: false, binding: binding.map(|line| line.name.clone()), lines: before };
-        }
+        let is_admitted = !before.iter().any(refuses);
         for (check, line) in checks.iter().zip(&before) {
-            if line.retry_after == Wait::None {
+            if is_admitted && line.retry_after == Wait::None {
                 self.charge(id, check, ask, now);
+            } else if check.limit.counts_refused {
+                self.charge_what_is_left(check, now);
             }
         }
         let after = |(check, line): (&Check<'d>, &Line)| match line.retry_after {
-            Wait::None => self.look(check, 0, now),
-            _ => line.clone(),
+            Wait::None if is_admitted => self.look(check, 0, now),
+            _ => self.look(check, check.need, now),
         };
         let lines: Vec<Line> = checks.iter().zip(&before).map(after).collect();
+        if !is_admitted {
+            let longest = lines.iter().filter(|line| refuses(line)).map(|line| line.retry_after).max();
+            let binding = lines.iter().find(|line| refuses(line) && Some(line.retry_after) == longest);
+            return Ruling { is_admitted, binding: binding.map(|line| line.name.clone()), lines };
+        }
         let share = |line: &Line| (u128::from(line.remaining), u128::from(line.limit.max(1)));
         let mut binding: Option<&Line> = None;
         for line in lines.iter().filter(|line| line.is_enforced) {
@@ -101,7 +104,7 @@ impl<'d> Model<'d> {
                 binding = Some(line);
             }
         }
-        Ruling { is_admitted: true, binding: binding.map(|line| line.name.clone()), lines }
+        Ruling { is_admitted, binding: binding.map(|line| line.name.clone()), lines }
     }
 
     /// Replaces what a demand was charged in the units that `actual` names, and releases what it holds.
@@ -152,6 +155,11 @@ impl<'d> Model<'d> {
             let (counter, rule) = (check.counter.clone(), check.rule);
             self.open.entry(id).or_default().push(Open { counter, rule, unit, taken, is_in_flight });
         }
+    }
+
+    /// Charges a refused attempt to a limit that counts those: its cost, or what is left of the quota if that is less.
+    fn charge_what_is_left(&mut self, check: &Check<'_>, now: u64) {
+        self.books.entry(check.counter.clone()).or_default().refuse(&check.rule, check.take, now);
     }
 }
 

@@ -145,6 +145,8 @@ struct Event {
     deepest: i128,
     /// Where the window began that a charge opened or met.
     window: Option<i128>,
+    /// A refused attempt, which takes no more of a bucket than is left in it.
+    is_refused: bool,
 }
 
 impl Book {
@@ -158,8 +160,21 @@ impl Book {
         let (interval, _) = rule.interval();
         let amount = i128::from(units) * if rule.algorithm == Algorithm::Bucket { interval } else { 1 };
         let deepest = 2 * i128::from(rule.burst) * interval;
-        self.events.push(Event { at: now, amount, deepest, window: self.opened });
+        self.events.push(Event { at: now, amount, deepest, window: self.opened, is_refused: false });
         Taken { units, at, event: self.events.len() - 1 }
+    }
+
+    /// Charges an attempt that was refused: its units, or what is left if that is less.
+    pub(super) fn refuse(&mut self, rule: &Rule, units: u64, at: u64) {
+        if rule.algorithm != Algorithm::Bucket {
+            let left = whole(self.remaining(rule, at.into()));
+            self.charge(rule, units.min(left), at);
+            return;
+        }
+        // What is left of a bucket may be part of a unit.
+        let (interval, _) = rule.interval();
+        let (amount, deepest) = (i128::from(units) * interval, i128::from(rule.burst) * interval);
+        self.events.push(Event { at: at.into(), amount, deepest, window: None, is_refused: true });
     }
 
     /// Units that were taken turn out to be `actual`.
@@ -182,7 +197,13 @@ impl Book {
         let (units, at) = (i128::from(taken.units), i128::from(taken.at));
         let still_out = (units * interval - (now - at) * rate).max(0);
         let amount = ((actual - units) * interval).max(-still_out);
-        self.events.push(Event { at: now, amount, deepest: 2 * i128::from(rule.burst) * interval, window: None });
+        self.events.push(Event {
+            at: now,
+            amount,
+            deepest: 2 * i128::from(rule.burst) * interval,
+            window: None,
+            is_refused: false,
+        });
     }
 
     /// In the window that was charged, while that is open. What is owed beyond it counts in the one that is open, as long
@@ -202,6 +223,7 @@ impl Book {
                 amount: (actual - taken.units).into(),
                 deepest: 0,
                 window: Some(window),
+                is_refused: false,
             });
         }
     }
@@ -301,7 +323,8 @@ impl Book {
         let (mut level, mut seen) = (0, 0);
         for event in &self.events {
             level = (level - (event.at - seen) * rate).max(0);
-            level = (level + event.amount).clamp(0, event.deepest);
+            let after = (level + event.amount).clamp(0, event.deepest);
+            level = if event.is_refused { after.max(level) } else { after };
             seen = event.at;
         }
         (level - (now - seen) * rate).max(0)

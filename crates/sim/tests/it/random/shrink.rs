@@ -101,6 +101,9 @@ fn simpler_limits(case: &Case, index: usize, found: &mut Vec<Case>) {
     if limit.mode != Mode::Enforce {
         found.push(with(case, |policy| policy.limits[index].mode = Mode::Enforce));
     }
+    if limit.counts_refused {
+        found.push(with(case, |policy| policy.limits[index].counts_refused = false));
+    }
     if limit.on.is_some() {
         found.push(with(case, |policy| policy.limits[index].on = None));
     }

@@ -103,6 +103,11 @@ fn limits(policy: &Description) -> String {
             Mode::Shadow => file += "mode = \"shadow\"\n",
             Mode::Off => file += "mode = \"off\"\n",
         }
+        if limit.counts_refused {
+            file += "count_refused = true\n";
+        } else if limit.name.ends_with('1') {
+            file += "count_refused = false\n";
+        }
         for (key, conditions) in [("when", &limit.when), ("unless", &limit.unless)] {
             if !conditions.is_empty() {
                 let members = conditions.iter().map(|(name, values)| format!("{name} = {}", list(values)));

@@ -5,6 +5,7 @@
 //! fresh. `now` never runs backwards inside a counter: an earlier `now` counts as the newest that its state has seen.
 
 mod calendar;
+mod ceiling;
 mod concurrency;
 mod fixed_window;
 mod sliding_window;
@@ -16,6 +17,7 @@ use std::fmt;
 use crate::{Span, Timestamp, bounds};
 
 pub use calendar::{Calendar, CalendarError};
+pub use ceiling::{Cover, Needs};
 
 /// An amount per window, and how much of it may be used at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,7 +14,9 @@ mod key;
 mod policy;
 mod time;
 
-pub use counter::{Algorithm, Align, Calendar, CalendarError, Quota, Rule, RuleError, Status, Wait, idle_at};
+pub use counter::{
+    Algorithm, Align, Calendar, CalendarError, Cover, Needs, Quota, Rule, RuleError, Status, Wait, idle_at,
+};
 pub use decision::{Basis, Decision, Part, Ruling, Slate, Statuses, Verdict, decide, decide_on, decide_resolved};
 pub use demand::{Attributes, Demand, DemandBuilder, DemandError, Purpose};
 pub use key::Key;

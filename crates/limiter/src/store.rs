@@ -20,6 +20,8 @@
 //!
 //! `tests/it/contract.rs` holds a store to it.
 
+#[cfg(not(loom))]
+pub mod disk;
 pub mod memory;
 
 pub use memory::{Memory, MemoryOptions, NoMemory};

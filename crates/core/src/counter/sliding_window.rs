@@ -23,6 +23,11 @@ pub(super) fn state_words(cells: u16) -> usize {
     usize::from(cells) + 3
 }
 
+/// The word that holds the units of the newest used cell.
+pub(super) fn newest_word(cells: u16, state: &[u64]) -> usize {
+    usize::try_from(state[1] % (u64::from(cells) + 1)).map_or(2, |place| 2 + place)
+}
+
 /// Where the cells of a rule lie.
 #[derive(Clone, Copy)]
 struct Grid {

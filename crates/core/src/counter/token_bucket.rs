@@ -28,9 +28,9 @@
 //! - An earlier `now` counts as the newest, if it is earlier by no more than the time to fill the bucket: such a step
 //!   admits nothing extra. Where the bits do not suffice for that, it counts as itself, which is only stricter.
 //! - TAT is never written more than two fills ahead: one full bucket, and a debt of another. A cost that is known only
-//!   afterwards and is larger still leaves that debt. So a lead above two fills, or a newest `now` more than one fill
-//!   ahead, tells of a clock that stepped back far; such a state counts as fresh, and a step adds at most one burst
-//!   (I10).
+//!   afterwards and is larger still leaves that debt. Written down it may be an eighth of a fill more (`ceiling.rs`). So
+//!   a lead above that, or a newest `now` more than one fill ahead, tells of a clock that stepped back far; such a state
+//!   counts as fresh, and a step adds at most one burst (I10).
 
 use super::{Quota, Rule, RuleError, Status, Wait};
 use crate::{Span, Timestamp, bounds};
@@ -69,6 +69,17 @@ impl Interval {
         let horizon = if is_unambiguous(fill, MARK_BITS + tick_bits) { fill } else { 0 };
         let mark = mark(fill, tick_bits, denominator);
         Ok(Interval { numerator, denominator, tick_bits, fill, mark, horizon })
+    }
+
+    /// The time in which an empty bucket fills.
+    pub(super) fn fill(self) -> Span {
+        Span::from_micros(self.fill)
+    }
+
+    /// Units that come back in so many microseconds, rounded up.
+    pub(super) fn units_in(self, micros: u64) -> u64 {
+        let ticks = self.ticks_in(micros) + u128::from(self.numerator.saturating_sub(1));
+        quotient(ticks, self.numerator.max(1))
     }
 
     /// See [`Rule::scale`].
@@ -122,6 +133,12 @@ fn mark(fill: u64, tick_bits: u32, denominator: u32) -> u64 {
 fn fill_of(mark: u64) -> u64 {
     let tens = u32::try_from(mark >> 20 & 15).unwrap_or(0);
     ((mark >> 10 & MAX_MARK_DIGITS) * 10_u64.pow(tens)).max(1)
+}
+
+/// The mark of the rule that wrote a state, and the time in which its bucket fills, rounded down, in microseconds.
+pub(super) fn mark_of(state: &[u64]) -> (u64, u64) {
+    let mark = state[1] & low_bits(MARK_BITS);
+    (mark, fill_of(mark))
 }
 
 /// What is used, seen from an instant.
@@ -192,7 +209,8 @@ impl Level {
         if state[1] & low_bits(MARK_BITS) != interval.mark {
             return Level::adopted(rule, state, now);
         }
-        let most = 2 * interval.ticks_of(rule.limit());
+        let fill = interval.ticks_of(rule.limit());
+        let most = 2 * fill + fill / 8;
         let counts_as = match newest(interval, state, now) {
             Some(newest) if newest - now > interval.horizon => return fresh,
             Some(newest) => newest,

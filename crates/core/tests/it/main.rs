@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod attempts;
+mod ceiling;
 mod clocks;
 mod decide;
 mod drafts;

@@ -3,6 +3,7 @@
 mod batch;
 mod cap;
 mod contract;
+mod disk;
 mod limiter;
 mod memory;
 mod receipts;

@@ -54,6 +54,7 @@ pub(crate) fn limiter(max_counters: usize) -> Limiter<ManualClock, ()> {
 }
 
 /// Numbers that look random and are the same in every run (SplitMix64).
+#[derive(Default)]
 pub(crate) struct Random(u64);
 
 impl Random {

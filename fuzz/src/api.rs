@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use tidegate_core::Timestamp;
-use tidegate_policy::{Lowered, Source, lower};
+use tidegate_policy::{Lowered, Source, lower, lower_with};
 
 /// 2024-02-01T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_706_745_600);
@@ -70,6 +70,39 @@ algorithm = "sliding-window"
 secret = "not so secret"
 plan   = "pro"
 "#;
+
+/// Keys of every kind: what the tests sign by, public halves alone, and a secret.
+const KEYS: &str = include_str!("../../crates/policy/tests/data/keys/keys.json");
+
+/// An API whose users are named by tokens that those keys verify.
+const KEYED: &str = r#"
+name = "keyed"
+
+[attributes]
+user = "jwt:sub"
+
+[jwt]
+from     = "header:Authorization"
+jwks     = "./keys.json"
+issuer   = ["https://id.example", "https://old.example"]
+audience = "chat"
+leeway   = "30s"
+
+[[limit]]
+name  = "all"
+per   = ["user"]
+quota = "10/s"
+"#;
+
+static BY_KEYS: LazyLock<Lowered> = LazyLock::new(|| {
+    let source = Source { name: "keyed", text: KEYED };
+    lower_with(&source, 1, &|_| Ok(KEYS.to_owned())).unwrap_or_else(|problems| panic!("keyed: {problems}"))
+});
+
+/// The API whose tokens are verified by keys.
+pub(crate) fn keyed() -> &'static Lowered {
+    &BY_KEYS
+}
 
 const SHIPPED: [(&str, &str); 5] = [
     ("cometchat", include_str!("../../vendors/cometchat/policy.toml")),

@@ -5,6 +5,7 @@
 mod api;
 mod dialects;
 mod fields;
+mod keyed;
 mod meters;
 mod policies;
 mod questions;

@@ -11,9 +11,9 @@ use serde_json::json;
 use tidegate_core::{
     Algorithm, Align, Case, Choice, Cost, LimitDraft, Mode, Policy, PolicyDraft, Quota, QuotaTree, Span, Timestamp,
 };
-use tidegate_policy::{From, IntakeDraft, Lowered, Source, lower};
+use tidegate_policy::{From, IntakeDraft, JwtDraft, Lowered, Source, lower_with};
 use tidegate_server::explain::Seconds;
-use tidegate_server::{Api, vendors};
+use tidegate_server::{Api, beside, vendors};
 
 use crate::args::DiffArgs;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ type Facts = BTreeMap<String, (String, String)>;
 const REST: &str = "the rest";
 
 /// The kinds of things that a policy has, in the order they are told.
-const KINDS: [&str; 8] = ["policy", "limit", "record", "operation", "route", "attribute", "unit", "tokens"];
+const KINDS: [&str; 9] = ["policy", "limit", "record", "operation", "route", "attribute", "unit", "tokens", "key"];
 
 pub(crate) fn run(args: &DiffArgs, json: bool) -> Result<ExitCode, Failure> {
     // To compare is to answer no, yes, or not at all: a policy that cannot be read is the last.
@@ -69,7 +69,7 @@ impl Side {
             }
         };
         let Lowered { policy_draft, intake_draft, .. } =
-            lower(&Source { name, text: &text }, 1).map_err(Failure::Problems)?;
+            lower_with(&Source { name, text: &text }, 1, &beside(Path::new(name))).map_err(Failure::Problems)?;
         let things = things(&api, &policy_draft, &intake_draft);
         Ok(Side { draft: policy_draft, policy: api.policy, things })
     }
@@ -223,16 +223,49 @@ fn things(api: &Api, draft: &PolicyDraft, intake: &IntakeDraft) -> BTreeMap<(&'s
         }
     }
     if let Some(jwt) = &intake.jwt {
-        let facts = things.entry(("tokens", "[jwt]".to_owned())).or_default();
-        say(facts, "from", listed(jwt.from.iter().map(source_name)), &());
-        say(facts, REST, "as written".to_owned(), jwt);
-        // Secrets are compared, and never shown.
-        for ((attribute, value), secret) in &jwt.secrets {
-            let facts = things.entry(("record", format!("{attribute} {value}"))).or_default();
-            say(facts, "secret", "not shown".to_owned(), secret);
-        }
+        tokens(jwt, &mut things);
     }
     things
+}
+
+/// Where tokens are, and what verifies them.
+fn tokens(jwt: &JwtDraft, things: &mut BTreeMap<(&'static str, String), Facts>) {
+    let facts = things.entry(("tokens", "[jwt]".to_owned())).or_default();
+    say(facts, "from", listed(jwt.from.iter().map(source_name)), &());
+    let others = match (&jwt.keys, jwt.upstream_verifies) {
+        (Some(_), _) => "keys",
+        (None, true) => "the upstream",
+        (None, false) => "nothing",
+    };
+    say(facts, "verified, where no record has a secret, by", others.to_owned(), &());
+    if let Some(keys) = &jwt.keys {
+        let algorithms = listed(keys.algorithms.iter().map(|algorithm| algorithm.name().to_owned()));
+        say(facts, "algorithms", some_or(algorithms, "those of the keys"), &());
+        say(facts, "issuer", some_or(listed(keys.issuers.iter().cloned()), "any"), &());
+        say(facts, "audience", some_or(listed(keys.audiences.iter().cloned()), "any"), &());
+        say(facts, "leeway", span(keys.leeway), &());
+    }
+    say(facts, REST, "as written".to_owned(), jwt);
+    let mut unnamed = 0..;
+    for key in jwt.keys.iter().flat_map(|keys| &keys.keys) {
+        // A secret without a name has nothing that tells it from others and may be shown but its place.
+        let name = match key.id() {
+            None if key.is_secret() => format!("secret {}", unnamed.next().unwrap_or(0) + 1),
+            None => key.thumbprint(),
+            Some(id) => id.to_owned(),
+        };
+        let facts = things.entry(("key", name)).or_default();
+        let algorithms = listed(key.algorithms().map(|algorithm| algorithm.name().to_owned()));
+        let shown = if key.is_secret() { "not shown".to_owned() } else { key.thumbprint() };
+        say(facts, "is", key.kind(), &());
+        say(facts, "for", algorithms, &());
+        say(facts, "thumbprint", shown, &key.thumbprint());
+    }
+    // Secrets are compared, and never shown.
+    for ((attribute, value), secret) in &jwt.secrets {
+        let facts = things.entry(("record", format!("{attribute} {value}"))).or_default();
+        say(facts, "secret", "not shown".to_owned(), secret);
+    }
 }
 
 fn say(facts: &mut Facts, about: &str, text: String, whole: &dyn std::fmt::Debug) {

@@ -186,6 +186,10 @@ fn attributes(told: &Explanation, paint: Paint, text: &mut String) {
         let value = one.value.as_deref().unwrap_or("-");
         let _ = writeln!(text, "  {:name_width$}  {value:value_width$}  {from}{looked_at}", one.name);
     }
+    if let Some(token) = &told.token {
+        let counts = if token.counts { paint.good("counts") } else { paint.bad("does not count") };
+        let _ = writeln!(text, "  token {counts}: {}", token.why);
+    }
     for record in &told.records {
         let plan = record.plan.as_ref().map(|plan| format!(", plan `{plan}`")).unwrap_or_default();
         let created = record.created.map(|created| format!(", created at {created}")).unwrap_or_default();

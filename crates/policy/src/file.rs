@@ -51,7 +51,25 @@ pub(crate) struct Source {
 pub(crate) struct Jwt {
     pub(crate) place: Place,
     pub(crate) from: Vec<Text>,
-    pub(crate) upstream_verifies: bool,
+    /// Where it is said, and what.
+    pub(crate) upstream_verifies: Option<(Place, bool)>,
+    /// Files of keys.
+    pub(crate) jwks: Option<Text>,
+    pub(crate) key: Option<Text>,
+    /// Whether one is named, be it so that it cannot be read.
+    pub(crate) has_keys: bool,
+    pub(crate) algorithms: Vec<Text>,
+    pub(crate) issuer: Vec<Text>,
+    pub(crate) audience: Vec<Text>,
+    pub(crate) leeway: Option<Text>,
+    /// The keys that are there and mean nothing without keys.
+    pub(crate) of_keys: Vec<Text>,
+}
+
+impl Jwt {
+    pub(crate) fn upstream_verifies(&self) -> bool {
+        self.upstream_verifies.is_some_and(|(_, verifies)| verifies)
+    }
 }
 
 /// Whose address the client's is.
@@ -224,6 +242,11 @@ const LIMIT_KEYS: &[&str] = &[
     "exempt",
 ];
 
+const JWT_KEYS: &[&str] = &["from", "upstream_verifies", "jwks", "key", "algorithms", "issuer", "audience", "leeway"];
+
+/// Those of [`JWT_KEYS`] that are about tokens which keys verify.
+const OF_KEYS: &[&str] = &["algorithms", "issuer", "audience", "leeway"];
+
 /// The ways to state a cost, of which each has one.
 const COST_SOURCES: &[&str] = &["is", "header", "length_of", "sum_of", "bytes_of"];
 
@@ -332,12 +355,31 @@ fn map(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Vec<(Text, Text)> {
 }
 
 fn jwt(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Jwt> {
-    let fields = reader.record("jwt", field.value, "[jwt]", &["from", "upstream_verifies"])?;
+    let fields = reader.record("jwt", field.value, "[jwt]", JWT_KEYS)?;
     let from = reader.required(&fields, "from", "[jwt]", "\"header:Authorization\"").cloned();
     let from = from.and_then(|field| reader.texts(&field, "say where the token is, as `header:Authorization`"));
-    let upstream_verifies = fields.get("upstream_verifies").and_then(|field| reader.boolean(field));
-    let upstream_verifies = upstream_verifies.unwrap_or(false);
-    Some(Jwt { place: field.key.place, from: from.unwrap_or_default(), upstream_verifies })
+    let upstream_verifies =
+        fields.get("upstream_verifies").and_then(|field| Some((field.key.place, reader.boolean(field)?)));
+    let is_of_keys = |field: &&Field<'_, '_>| OF_KEYS.contains(&&*field.key);
+    let mut texts =
+        |key: &str, help: &str| fields.get(key).and_then(|field| reader.texts(field, help)).unwrap_or_default();
+    let algorithms = texts("algorithms", "leave it out for all that the keys are for");
+    let issuer = texts("issuer", "leave it out for any");
+    let audience = texts("audience", "leave it out for any");
+    let mut text = |key: &str| fields.get(key).and_then(|field| reader.text(field));
+    Some(Jwt {
+        place: field.key.place,
+        from: from.unwrap_or_default(),
+        upstream_verifies,
+        jwks: text("jwks"),
+        key: text("key"),
+        has_keys: ["jwks", "key"].iter().any(|key| fields.get(key).is_some()),
+        leeway: text("leeway"),
+        algorithms,
+        issuer,
+        audience,
+        of_keys: fields.list.iter().filter(is_of_keys).map(|field| field.key.clone()).collect(),
+    })
 }
 
 fn client(reader: &mut Reader<'_>, field: &Field<'_, '_>) -> Option<Client> {

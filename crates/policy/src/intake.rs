@@ -19,6 +19,7 @@ mod glob;
 mod host;
 mod json;
 mod jwt;
+mod keys;
 mod loose;
 mod meter;
 mod path;
@@ -37,7 +38,8 @@ use client::Client;
 pub(crate) use client::{MAX_TRUSTED, Network};
 pub(crate) use host::canonical as canonical_host;
 use json::{Found, Pointer};
-use jwt::{Claims, Secrets};
+pub use jwt::TokenFault;
+use jwt::{Claims, Named, Secrets};
 use meter::Settle;
 pub use path::Target;
 pub(crate) use path::{Case, Plus, percent_decode};
@@ -49,11 +51,13 @@ use sources::{Attribute, Inputs, Place};
 pub use bad_request::BadRequest;
 pub use build::IntakeError;
 pub use draft::{
-    AttributeDraft, ClientDraft, CostDraft, CostSource, From, IntakeDraft, JwtDraft, RouteDraft, SettleDraft,
-    SettleSource, SourceDraft,
+    AttributeDraft, ClientDraft, CostDraft, CostSource, From, IntakeDraft, JwtDraft, KeysDraft, RouteDraft,
+    SettleDraft, SettleSource, SourceDraft,
 };
-pub use explain::{Finding, Sourced, Understood};
+pub use explain::{Finding, Sourced, TrustedBy, Understood};
 pub use facts::Facts;
+pub(crate) use keys::is_text_of_a_key;
+pub use keys::{Key, Keys, SignatureAlgorithm};
 pub use meter::{MAX_METERED_BYTES, MeterProblem, ResponseMeter};
 pub use route::Route;
 
@@ -123,8 +127,12 @@ struct Tokens {
     places: Vec<Place>,
     upstream_verifies: bool,
     secrets: Secrets,
+    keys: Option<KeysDraft>,
     claims: Claims,
 }
+
+/// The claims of a token and why they count, or why they do not.
+type Verdict<'k> = Result<(Named, TrustedBy<'k>), TokenFault>;
 
 /// A request, as far as attributes and costs come from it.
 #[derive(Clone, Copy, Debug)]
@@ -253,20 +261,38 @@ impl Intake {
         Ok(())
     }
 
-    /// The claims that count: those of a token that verifies by the secret of the app that `facts` name, if it has one;
-    /// else those of any token, where the upstream verifies it.
-    fn claims(&self, reading: &Reading<'_>, facts: &Facts, now: Timestamp) -> Result<Vec<Option<Found>>, BadRequest> {
-        let none = vec![None; self.inputs.claims.len()];
-        let Some(tokens) = &self.tokens else { return Ok(none) };
-        let Some(token) = reading.token(&tokens.places)? else { return Ok(none) };
+    /// What the token of a request is worth: by the secret of the app that `facts` name, if it has one; else by the keys,
+    /// if there are any; else on the upstream's word, where that verifies it. `None` if there is no token.
+    fn token(&self, reading: &Reading<'_>, facts: &Facts, now: Timestamp) -> Result<Option<Verdict<'_>>, BadRequest> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        let Some(token) = reading.token(&tokens.places)? else { return Ok(None) };
         let mut secrets = tokens.secrets.iter();
-        let secret = secrets.find_map(|(attribute, secrets)| secrets.get(facts.value(*attribute)?));
-        let claims = match secret {
-            Some(secret) => tokens.claims.verified(&token, secret, now),
-            None if tokens.upstream_verifies => tokens.claims.unverified(&token),
-            None => None,
-        };
-        Ok(claims.unwrap_or(none))
+        let secret =
+            secrets.find_map(|(attribute, secrets)| Some((*attribute, secrets.get(facts.value(*attribute)?)?)));
+        let claims = &tokens.claims;
+        Ok(Some(match (secret, &tokens.keys) {
+            (Some((attribute, secret)), _) => {
+                claims.verified(&token, secret, now).map(|claims| (claims, TrustedBy::Secret(attribute)))
+            }
+            (None, Some(keys)) => claims
+                .verified_by_keys(&token, keys, now)
+                .map(|(claims, key, algorithm)| (claims, TrustedBy::Key(key, algorithm))),
+            (None, None) if tokens.upstream_verifies => {
+                claims.unverified(&token).map(|claims| (claims, TrustedBy::Upstream))
+            }
+            (None, None) => Err(TokenFault::Unverified),
+        }))
+    }
+
+    /// The claims that count.
+    fn claims(&self, reading: &Reading<'_>, facts: &Facts, now: Timestamp) -> Result<Vec<Option<Found>>, BadRequest> {
+        let claims = self.token(reading, facts, now)?.and_then(Result::ok).map(|(claims, _)| claims);
+        Ok(claims.unwrap_or_else(|| vec![None; self.inputs.claims.len()]))
+    }
+
+    /// The keys that verify tokens, and what those tokens must say.
+    pub fn token_keys(&self) -> Option<&KeysDraft> {
+        self.tokens.as_ref()?.keys.as_ref()
     }
 
     fn settles_of(&self, operation: OperationId) -> &[Settle] {

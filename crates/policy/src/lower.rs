@@ -9,6 +9,7 @@ mod records;
 mod routes;
 mod serving;
 mod sources;
+mod tokens;
 mod zones;
 
 use std::cell::Cell;
@@ -49,16 +50,29 @@ pub struct Lowered {
     pub warnings: Problems,
 }
 
-/// Reads a policy text as version `version` of the policy.
+/// Reads a policy text as version `version` of the policy. One that names files is refused: see [`lower_with`].
 ///
 /// # Errors
 ///
 /// Everything that is wrong with it. What is not TOML keeps the rest from being looked at, and errors keep warnings from
 /// being given: half of them would follow from the errors.
 pub fn lower(source: &Source<'_>, version: u64) -> Result<Lowered, Problems> {
+    lower_with(source, version, &|_| Err("this policy is no file, so that none is beside it".to_owned()))
+}
+
+/// Reads a policy text as [`lower`] does, and the files that it names by `open`, which says why one cannot be read.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, or with those files.
+pub fn lower_with(
+    source: &Source<'_>,
+    version: u64,
+    open: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<Lowered, Problems> {
     let (file, found) = read(source.text).map_err(|found| Problems::of(source, found))?;
     let refused = |found| Problems::of(source, errors(found, &file.lost));
-    let mut lowering = Lowering::of(&file, found);
+    let mut lowering = Lowering::of(&file, open, found);
     let draft = lowering.policy(version);
     let serving = lowering.serving();
     let intake_draft = lowering.intake();
@@ -131,6 +145,8 @@ fn place_of(file: &File, error: &FreezeError) -> Place {
 /// A file being lowered: its names, and what was found.
 struct Lowering<'f> {
     file: &'f File,
+    /// Reads a file that the policy names.
+    open: &'f dyn Fn(&str) -> Result<String, String>,
     names: Names<'f>,
     problems: Vec<Problem>,
     /// Comparisons of unknown names with known ones so far.
@@ -138,9 +154,13 @@ struct Lowering<'f> {
 }
 
 impl<'f> Lowering<'f> {
-    fn of(file: &'f File, mut problems: Vec<Problem>) -> Lowering<'f> {
+    fn of(
+        file: &'f File,
+        open: &'f dyn Fn(&str) -> Result<String, String>,
+        mut problems: Vec<Problem>,
+    ) -> Lowering<'f> {
         let names = Names::of(file, &mut problems);
-        Lowering { file, names, problems, compared: Cell::new(0) }
+        Lowering { file, open, names, problems, compared: Cell::new(0) }
     }
 
     fn note(&mut self, problem: Problem) {

@@ -210,6 +210,8 @@ kinds! {
     BAD_NETWORK         "E050" "not a block of addresses"
     CIRCLE              "E051" "attributes that come from each other"
     NOT_A_COST          "E052" "a cost that is not said in one way"
+    BAD_KEYS            "E053" "keys that cannot be used"
+    BAD_VERIFICATION    "E054" "tokens that cannot be verified so"
     UNKNOWN_ZONE        "E060" "unknown time zone"
     MISALIGNED          "E061" "windows that cannot begin there"
     BAD_SERVING         "E080" "not a host, prefix or upstream"
@@ -220,6 +222,7 @@ kinds! {
     UNUSED_JWT          "W004" "[jwt] without a use"
     UNTRUSTED_CLAIMS    "W005" "claims that never count"
     UNUSED_UNIT         "W006" "a unit that no limit counts"
+    PASSED_OVER_KEY     "W007" "a key that is not used"
     UNUSED_CLIENT       "W020" "[client] without a use"
     TRUSTED_BY_ALL      "W021" "every address is trusted"
     UNKNOWN_AGE         "W040" "a quota by an age that nobody has"
@@ -648,6 +651,74 @@ impl Problem {
             .help("put the secret in records of an attribute that does not come from the token")
     }
 
+    pub(crate) fn bad_keys(file: &Text, why: &str) -> Problem {
+        let message = format!("no keys can be taken from {}", quoted(file));
+        let help = match why {
+            _ if why.contains("private key") => {
+                "have the issuer make it anew, as others may have read it, and name the public half"
+            }
+            _ if file.contains("://") => "have whatever fetches the keys write a file, which is watched, and name that",
+            _ => "`jwks` is a JSON Web Key Set, `key` has public keys as PEM; both are files beside the policy",
+        };
+        Problem::new(&BAD_KEYS, file.place, message, why).help(help)
+    }
+
+    pub(crate) fn too_many_keys(jwks: Place, key: Option<Place>, why: &str) -> Problem {
+        let message = "these keys do not go together".to_owned();
+        let problem = Problem::new(&BAD_KEYS, jwks, message, why).help("leave out those that nothing is signed by");
+        match key {
+            Some(place) => problem.also(place, "the others"),
+            None => problem,
+        }
+    }
+
+    pub(crate) fn passed_over_keys(file: &Text, keys: &[String]) -> Problem {
+        let more = keys.len().saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        let message = format!("not every key of {} is used", quoted(file));
+        let label = keys.first().map_or("", String::as_str);
+        Problem::new(&PASSED_OVER_KEY, file.place, message, format!("{label}{more}"))
+            .help("claims of tokens that such a key signed do not count: have the issuer sign by another algorithm")
+    }
+
+    pub(crate) fn without_keys(key: &Text) -> Problem {
+        let message = format!("{} without keys", quoted(key));
+        Problem::new(&BAD_VERIFICATION, key.place, message, "it is about tokens that keys verify")
+            .help("add `jwks = \"./keys.json\"` or `key = \"./public.pem\"`, or leave it out")
+    }
+
+    pub(crate) fn verified_twice(upstream: Place, keys: Place) -> Problem {
+        let message = "tokens are verified here and by the upstream".to_owned();
+        Problem::new(&BAD_VERIFICATION, upstream, message, "makes every claim count, verified or not")
+            .also(keys, "verifies tokens")
+            .help("leave out `upstream_verifies`, or leave out the keys")
+    }
+
+    pub(crate) fn no_key_for(algorithms: Place, keys: Place) -> Problem {
+        let message = "no token can be verified".to_owned();
+        Problem::new(&BAD_VERIFICATION, algorithms, message, "no key is for any of these algorithms")
+            .also(keys, "the keys")
+            .help("name an algorithm that a key is for, or leave `algorithms` out")
+    }
+
+    pub(crate) fn unsigned_algorithm(place: Place) -> Problem {
+        let message = "tokens by `none` are not signed".to_owned();
+        Problem::new(&BAD_VERIFICATION, place, message, "anybody could write one")
+            .help("leave it out: it is never taken")
+    }
+
+    pub(crate) fn unknown_algorithm(name: &Text) -> Problem {
+        let message = format!("{} cannot be verified", quoted(name));
+        Problem::new(&BAD_VERIFICATION, name.place, message, "not known here")
+            .help("leave it out, and have the issuer sign by another, such as ES256, ES384 or EdDSA")
+    }
+
+    pub(crate) fn public_secret(place: Place) -> Problem {
+        let message = "the text of a key as a secret".to_owned();
+        Problem::new(&BAD_VERIFICATION, place, message, "whoever has the public key could sign by it")
+            .help("`secret` is for HS256; name public keys by `jwks` or `key` in [jwt]")
+    }
+
     pub(crate) fn bad_network(text: &Text, label: &str, help: Option<String>) -> Problem {
         let message = format!("{} is not a block of addresses", quoted(text));
         let usual = "write an address, as `192.0.2.7`, or a block, as `10.0.0.0/8` or `fd00::/8`";
@@ -702,8 +773,10 @@ impl Problem {
 
     pub(crate) fn untrusted_claims(place: Place) -> Problem {
         let message = "claims of tokens never count".to_owned();
-        Problem::new(&UNTRUSTED_CLAIMS, place, message, "no record has a `secret` to verify tokens with")
-            .help("give records a `secret`, or state `upstream_verifies = true` if the upstream rejects forged tokens")
+        Problem::new(&UNTRUSTED_CLAIMS, place, message, "there is no key and no `secret` to verify tokens with").help(
+            "name the issuer's keys by `jwks` or `key`, give records a `secret`, or state \
+                 `upstream_verifies = true` if the upstream rejects forged tokens",
+        )
     }
 
     pub(crate) fn unused_client(place: Place) -> Problem {

@@ -1,5 +1,6 @@
 //! Joins policy, dialect and limiter, which do not know each other, to what the surfaces serve.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -10,7 +11,7 @@ use std::sync::LazyLock;
 use tidegate_core::Policy;
 use tidegate_dialect::{Dialect, DialectErrors};
 use tidegate_policy::question::instead;
-use tidegate_policy::{Intake, Lowered, Problems, Serving, Source, lower};
+use tidegate_policy::{Intake, Lowered, Problems, Serving, Source, lower_with};
 
 use crate::book::BookError;
 use crate::vendors;
@@ -75,12 +76,32 @@ impl Api {
     }
 
     fn lowered(source: &Source<'_>, folder: Option<&Path>, files: &mut Files) -> Result<Api, AssembleError> {
+        let noted = RefCell::new(&mut *files);
+        let open = |name: &str| open(folder, name, |path| noted.borrow_mut().read(path));
         let Lowered { policy, intake, dialect, serving, warnings, .. } =
-            lower(source, 1).map_err(AssembleError::Policy)?;
+            lower_with(source, 1, &open).map_err(AssembleError::Policy)?;
         let dialect = self::dialect(&dialect, folder, files)?;
         let dialect_warnings = dialect.check(&policy);
         Ok(Api { policy, intake, dialect, serving, source: source.name.to_owned(), warnings, dialect_warnings })
     }
+}
+
+/// Reads the files that the policy at `path` names, for [`lower_with`].
+pub fn beside(path: &Path) -> impl Fn(&str) -> Result<String, String> {
+    move |name| open(path.parent(), name, read)
+}
+
+/// A file that a policy in `folder` names; in none, there is none.
+fn open(
+    folder: Option<&Path>,
+    name: &str,
+    read: impl FnOnce(&Path) -> Result<String, AssembleError>,
+) -> Result<String, String> {
+    let Some(folder) = folder else { return Err("this policy is no file, so that none is beside it".to_owned()) };
+    read(&folder.join(name)).map_err(|error| match error {
+        AssembleError::Read { path, error } => format!("cannot read {}: {error}", path.display()),
+        other => other.to_string(),
+    })
 }
 
 /// The dialect that a policy names: a vendor's, or a file's if the name begins like a path.

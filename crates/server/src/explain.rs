@@ -11,11 +11,11 @@ use tidegate_core::{
 };
 use tidegate_dialect::Fields;
 use tidegate_policy::question::{Question, Request};
-use tidegate_policy::{Facts, Finding, Sourced};
+use tidegate_policy::{Facts, Finding, Sourced, TokenFault, TrustedBy};
 
 pub use told::{
     Explanation, Seconds, ToldAnswer, ToldAnswers, ToldAttribute, ToldFault, ToldLimit, ToldPlace, ToldQuota,
-    ToldReason, ToldRecord, ToldRequest, ToldStanding, ToldStep,
+    ToldReason, ToldRecord, ToldRequest, ToldStanding, ToldStep, ToldToken,
 };
 
 use crate::Api;
@@ -94,7 +94,21 @@ fn understand(
         told.route = api.intake.template(&route);
     }
     let understood = api.intake.explain(&api.policy, &route, &request.asked(), now).map_err(fault)?;
+    told.token = understood.token.map(|verdict| token(&api.policy, verdict));
     Ok((understood.facts, understood.attributes))
+}
+
+fn token(policy: &Policy, verdict: Result<TrustedBy<'_>, TokenFault>) -> ToldToken {
+    let why = match verdict {
+        Ok(TrustedBy::Secret(attribute)) => {
+            format!("the secret of its {} verifies it", policy.attribute_name(attribute))
+        }
+        Ok(TrustedBy::Key(key, algorithm)) => format!("key {} verifies it by {algorithm}", key.name()),
+        Ok(TrustedBy::Upstream) => "the upstream verifies it".to_owned(),
+        Ok(_) => "it is vouched for".to_owned(),
+        Err(fault) => fault.to_string(),
+    };
+    ToldToken { counts: verdict.is_ok(), why }
 }
 
 /// Where a demand's attributes can have come from, beside what was said.

@@ -13,7 +13,7 @@ pub mod refusals;
 pub mod reload;
 pub mod vendors;
 
-pub use assemble::{Api, AssembleError};
+pub use assemble::{Api, AssembleError, beside};
 pub use book::{Book, BookError};
 pub use engine::{Change, Engine};
 pub use metrics::{Metrics, Surface};

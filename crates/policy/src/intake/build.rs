@@ -10,7 +10,7 @@ use tidegate_core::{AttributeId, Cost, Limit, OperationId, Policy, UnitId, bound
 use super::client::Client;
 use super::draft::{AttributeDraft, CostSource, From, IntakeDraft, JwtDraft, SettleSource, SourceDraft};
 use super::json::{MAX_POINTERS, Pointer};
-use super::jwt::{Claims, Secret, Secrets};
+use super::jwt::{Claims, REGISTERED, Secret, Secrets};
 use super::meter::Settle;
 use super::routes::{Routes, Shape};
 use super::sources::{Attribute, Inputs};
@@ -66,9 +66,11 @@ impl Builder<'_> {
         if tokens.is_none() && attributes.iter().any(|attribute| attribute.is_claimed) {
             return Err("a `jwt:` source needs to know where tokens are, which `[jwt]` says".to_owned());
         }
-        // Two more are looked up in a token: its times.
         let in_body = self.inputs.bodies.len() + draft.costs.len();
-        if self.inputs.claims.len() + 2 > MAX_POINTERS || in_body > MAX_POINTERS || draft.settles.len() > MAX_POINTERS {
+        if self.inputs.claims.len() + REGISTERED.len() > MAX_POINTERS
+            || in_body > MAX_POINTERS
+            || draft.settles.len() > MAX_POINTERS
+        {
             return Err(format!("more than {MAX_POINTERS} places in a body, a token or a response"));
         }
         let costs = self.costs()?;
@@ -121,11 +123,19 @@ impl Builder<'_> {
             if attributes.iter().any(|known| known.id == id && known.is_claimed) {
                 return Err(format!("attribute `{attribute}` selects the secret of tokens and cannot come from one"));
             }
-            let secret = Secret::new(secret).ok_or_else(|| format!("the secret of {attribute} `{value}` is empty"))?;
+            let secret =
+                Secret::new(secret).ok_or_else(|| format!("the secret of {attribute} `{value}` is no secret"))?;
             secrets.entry(id).or_default().insert(value.as_str().into(), secret);
+        }
+        if draft.upstream_verifies && draft.keys.is_some() {
+            return Err("tokens are verified by keys or by the upstream, not by both".to_owned());
+        }
+        if draft.keys.as_ref().is_some_and(|draft| draft.keys.is_empty()) {
+            return Err("tokens are verified by keys, and there are none".to_owned());
         }
         Ok(Tokens {
             places,
+            keys: draft.keys.clone(),
             upstream_verifies: draft.upstream_verifies,
             secrets: secrets.into_iter().collect::<Secrets>(),
             claims: Claims::named(self.inputs.claims.iter().map(|claim| &**claim)),

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use tidegate_core::Span;
+
 use super::host::HostPattern;
 use super::json::Pointer;
+use super::keys::{Keys, SignatureAlgorithm};
 
 /// Routes, attribute sources and costs of one API as they were meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,6 +154,30 @@ pub struct JwtDraft {
     pub upstream_verifies: bool,
     /// HS256 secrets, by attribute and value. Claims of a request that has one count only if the token verifies.
     pub secrets: BTreeMap<(String, String), String>,
+    /// What verifies the tokens of all other requests; not where the upstream does.
+    pub keys: Option<KeysDraft>,
+}
+
+/// Keys that verify tokens, and what those tokens must say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeysDraft {
+    /// The keys.
+    pub keys: Keys,
+    /// The algorithms that are taken; none listed: those that the keys are for.
+    pub algorithms: Vec<SignatureAlgorithm>,
+    /// What `iss` may be; none listed: anything, or absent.
+    pub issuers: Vec<String>,
+    /// What `aud` must have one of; none listed: anything, or absent.
+    pub audiences: Vec<String>,
+    /// How far the issuer's clock may be from ours.
+    pub leeway: Span,
+}
+
+impl KeysDraft {
+    /// Whether tokens of that algorithm are taken, if there is a key for it.
+    pub fn allows(&self, algorithm: SignatureAlgorithm) -> bool {
+        self.algorithms.is_empty() || self.algorithms.contains(&algorithm)
+    }
 }
 
 impl fmt::Debug for JwtDraft {
@@ -159,6 +186,7 @@ impl fmt::Debug for JwtDraft {
             .field("from", &self.from)
             .field("upstream_verifies", &self.upstream_verifies)
             .field("secrets", &self.secrets.keys())
+            .field("keys", &self.keys)
             .finish()
     }
 }

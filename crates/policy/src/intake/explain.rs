@@ -4,15 +4,29 @@ use tidegate_core::{AttributeId, Policy, Timestamp};
 
 use super::reading::Reading;
 use super::sources::{Attribute, Place};
-use super::{Asked, BadRequest, Facts, Intake, Plan, Route, bit};
+use super::{Asked, BadRequest, Facts, Intake, Key, Plan, Route, SignatureAlgorithm, TokenFault, bit};
 
 /// A request that was understood, and how.
 #[derive(Clone, Debug)]
-pub struct Understood {
+pub struct Understood<'k> {
     /// Its facts, as [`Intake::extract`] gives them.
     pub facts: Facts,
     /// The attributes that have sources, in the order of the policy's attributes.
     pub attributes: Vec<Sourced>,
+    /// Why the claims of its token count, or do not; `None` if it has none.
+    pub token: Option<Result<TrustedBy<'k>, TokenFault>>,
+}
+
+/// What vouches for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrustedBy<'k> {
+    /// The secret of the record that this attribute names.
+    Secret(AttributeId),
+    /// A key, and the algorithm that it was signed by.
+    Key(&'k Key, SignatureAlgorithm),
+    /// The upstream, whose word is taken for it.
+    Upstream,
 }
 
 /// One attribute and its sources, up to the one that gave its value.
@@ -49,19 +63,22 @@ impl Intake {
         route: &Route,
         request: &Asked<'_>,
         now: Timestamp,
-    ) -> Result<Understood, BadRequest> {
+    ) -> Result<Understood<'_>, BadRequest> {
         let facts = self.extract(policy, route, request, now)?;
         let plan = self.plans.get(route.operation().index());
         let asked = Asked { body: request.body.filter(|_| plan.is_some_and(Plan::needs_body)), ..*request };
         let shape = route.shape().and_then(|id| self.routes.shape(id));
         let mut reading = Reading::of(&self.inputs, &[], route, shape, &asked)?;
-        reading.claims = self.claims(&reading, &facts, now)?;
+        let token = self.token(&reading, &facts, now)?;
+        let claims = token.as_ref().and_then(|verdict| verdict.as_ref().ok()).map(|(claims, _)| claims.clone());
+        reading.claims = claims.unwrap_or_else(|| vec![None; self.inputs.claims.len()]);
         let in_body = plan.map_or(0, |plan| plan.in_body);
         let known = |id| super::known(policy, &facts, id);
         let of = |attribute: &Attribute| sourced(attribute, &reading, &known, in_body & bit(attribute.id) != 0);
         let mut attributes = self.attributes.iter().map(of).collect::<Result<Vec<_>, _>>()?;
         attributes.sort_by_key(|sourced| sourced.attribute);
-        Ok(Understood { facts, attributes })
+        let token = token.map(|verdict| verdict.map(|(_, by)| by));
+        Ok(Understood { facts, attributes, token })
     }
 
     /// The route that a request took, as it was written but for its base: `/sessions/{session}/send`; `None` if none fits.

@@ -1,7 +1,7 @@
 //! Where attributes come from in a request, settled: names are places in the list of what is read.
 
 use http::header::{AUTHORIZATION, HeaderName};
-use sha2::{Digest, Sha256};
+use ring::digest;
 use tidegate_core::AttributeId;
 
 use super::client::Client;
@@ -129,8 +129,8 @@ impl Source {
 
 /// The first 128 bits of a value's SHA-256, in hexadecimal digits: enough that nobody finds two texts of one hash.
 fn hash(value: &str) -> String {
-    let digest = Sha256::digest(value.as_bytes());
-    digest.iter().take(16).fold(String::with_capacity(32), |hex, byte| hex + &format!("{byte:02x}"))
+    let digest = digest::digest(&digest::SHA256, value.as_bytes());
+    digest.as_ref().iter().take(16).fold(String::with_capacity(32), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 impl Attribute {

@@ -168,7 +168,7 @@ impl<'f> Lowering<'f> {
         let has_secrets = self.file.records.iter().flat_map(|it| &it.list).any(|record| record.secret.is_some());
         if !reads_claims {
             self.note(Problem::unused_jwt(jwt.place));
-        } else if !has_secrets && !jwt.upstream_verifies {
+        } else if !has_secrets && !jwt.upstream_verifies() && !jwt.has_keys {
             self.note(Problem::untrusted_claims(jwt.place));
         }
     }

@@ -7,6 +7,7 @@ use tidegate_core::RecordDraft;
 use super::Lowering;
 use super::limits::is_off;
 use crate::file;
+use crate::intake::is_text_of_a_key;
 use crate::problem::Problem;
 use crate::quota::Written;
 
@@ -31,6 +32,9 @@ impl Lowering<'_> {
         }
         if let Some(secret) = record.secret.as_ref().filter(|secret| secret.is_empty()) {
             self.note(Problem::empty_secret(secret.place));
+        }
+        if let Some(secret) = record.secret.as_ref().filter(|secret| is_text_of_a_key(secret.as_bytes())) {
+            self.note(Problem::public_secret(secret.place));
         }
         let mut limits = BTreeMap::new();
         for (name, quota) in &record.limits {

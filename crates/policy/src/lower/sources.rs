@@ -8,7 +8,7 @@ use tidegate_core::{AttributeId, bounds};
 use super::Lowering;
 use super::names::each_once;
 use crate::file;
-use crate::intake::{AttributeDraft, ClientDraft, From, JwtDraft, MAX_TRUSTED, Network, SourceDraft};
+use crate::intake::{AttributeDraft, ClientDraft, From, MAX_TRUSTED, Network, SourceDraft};
 use crate::problem::{Problem, nearest};
 use crate::reading::Text;
 
@@ -106,7 +106,7 @@ impl Lowering<'_> {
     }
 
     /// A source by itself.
-    fn parsed(&mut self, text: &Text) -> Option<From> {
+    pub(super) fn parsed(&mut self, text: &Text) -> Option<From> {
         let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
         let Some((_, form)) = KINDS.iter().find(|(known, _)| *known == kind) else {
             let place = text.part(0..kind.len());
@@ -119,36 +119,6 @@ impl Lowering<'_> {
             Err(why) => why,
         };
         self.note(Problem::bad_source(text.place, text, &why, Some(format!("write `{form}`"))));
-        None
-    }
-
-    /// A place where a token can be.
-    fn place_of_token(&mut self, text: &Text) -> Option<From> {
-        match self.parsed(text)? {
-            from @ (From::Header(_) | From::Query(_) | From::Bearer) => Some(from),
-            _ => {
-                let label = "a token is in a header, a query parameter or `bearer`";
-                let help = "write `header:Authorization`".to_owned();
-                self.note(Problem::bad_source(text.place, text, label, Some(help)));
-                None
-            }
-        }
-    }
-
-    /// The source of an attribute that is a claim, if one is, its own or that of an attribute it comes from.
-    fn claim_of(&self, attribute: &str) -> Option<&Text> {
-        let mut reached = vec![attribute];
-        let mut at = 0;
-        while let Some(name) = reached.get(at).copied() {
-            at += 1;
-            let attribute = self.file.attributes.iter().find(|known| *known.name == *name);
-            for from in attribute.into_iter().flat_map(|it| &it.sources).flat_map(|source| &source.from) {
-                if from.starts_with("jwt:") {
-                    return Some(from);
-                }
-                reached.extend(from.strip_prefix("attribute:").filter(|name| !reached.contains(name)));
-            }
-        }
         None
     }
 
@@ -193,23 +163,6 @@ impl Lowering<'_> {
             ipv4_prefix: client.ipv4_prefix.unwrap_or(standard.ipv4_prefix),
             ipv6_prefix: client.ipv6_prefix.unwrap_or(standard.ipv6_prefix),
         }
-    }
-
-    /// Where tokens are, and the secrets that verify them.
-    pub(super) fn jwt(&mut self) -> Option<JwtDraft> {
-        let jwt = self.file.jwt.as_ref()?;
-        let from = jwt.from.iter().filter_map(|text| self.place_of_token(text)).collect();
-        let mut draft = JwtDraft { from, upstream_verifies: jwt.upstream_verifies, ..JwtDraft::default() };
-        for records in &self.file.records {
-            for record in &records.list {
-                let Some(secret) = &record.secret else { continue };
-                if let Some(claim) = self.claim_of(&records.attribute) {
-                    self.problems.push(Problem::claimed_secret(secret.place, &records.attribute, claim.place));
-                }
-                draft.secrets.insert((records.attribute.clone(), record.value.to_string()), secret.to_string());
-            }
-        }
-        Some(draft)
     }
 }
 

@@ -3,13 +3,19 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use tidegate_policy::{Problem, Problems, Severity, Source, kinds, lower};
+use tidegate_policy::{Problem, Problems, Severity, Source, kinds, lower_with};
 
 use crate::golden::{Golden, data, files};
 
+/// A file of `data/keys`, as a policy beside them would name it.
+pub(crate) fn open(name: &str) -> Result<String, String> {
+    let name = name.strip_prefix("./").unwrap_or(name);
+    fs::read_to_string(data().join("keys").join(name)).map_err(|_| format!("cannot read {name}: no such file"))
+}
+
 /// What is said of a text: its problems, or the warnings of one that can be used.
 pub(crate) fn problems(name: &str, text: &str) -> Problems {
-    match lower(&Source { name, text }, 1) {
+    match lower_with(&Source { name, text }, 1, &open) {
         Ok(lowered) => lowered.warnings,
         Err(problems) => problems,
     }

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidegate_core::{Algorithm, Align, Charge, ChargeList, Cost, Demand, Limit, Per, Policy, Timestamp};
-use tidegate_policy::{Lowered, Source, lower};
+use tidegate_policy::{Lowered, Source, lower, lower_with};
 
+use crate::diagnostics::open;
 use crate::golden::{Golden, data, files};
 
 /// Every `policy.toml` under `vendors/`, with its vendor's name.
@@ -27,7 +28,7 @@ pub(crate) fn vendors() -> Vec<(String, PathBuf)> {
 
 /// The policy of a text that has no problem, nor a warning.
 pub(crate) fn lowered(name: &str, text: &str) -> Lowered {
-    let lowered = lower(&Source { name, text }, 1).unwrap_or_else(|problems| panic!("{problems}"));
+    let lowered = lower_with(&Source { name, text }, 1, &open).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(lowered.warnings.is_empty(), "{}", lowered.warnings);
     lowered
 }

@@ -79,6 +79,9 @@ pub struct Explanation {
     /// The operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
+    /// What the token of the request is worth, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<ToldToken>,
     /// Every attribute of the policy, in its order.
     #[serde(default)]
     pub attributes: Vec<ToldAttribute>,
@@ -122,6 +125,16 @@ pub struct ToldFault {
     pub place: String,
     /// What was expected, and what was found.
     pub message: String,
+}
+
+/// What a token is worth.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToldToken {
+    /// Whether its claims count.
+    pub counts: bool,
+    /// What vouches for it, or what is wrong with it.
+    pub why: String,
 }
 
 /// One attribute of a demand.

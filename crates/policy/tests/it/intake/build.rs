@@ -146,7 +146,7 @@ fn drafts_that_do_not_fit_together() {
     assert!(problem(&sketch.clone().attribute("user", &["jwt:sub"])).contains("which `[jwt]` says"));
     assert!(problem(&sketch.clone().jwt(&["body:/token"], false)).starts_with("a token comes from a header"));
     let empty = sketch.clone().attribute("app", &["query:a"]).jwt(&["bearer"], false).secret("app", "k", "");
-    assert_eq!(problem(&empty), "the secret of app `k` is empty");
+    assert_eq!(problem(&empty), "the secret of app `k` is no secret");
     let circular = sketch.clone().attribute("app", &["query:a", "jwt:app"]).jwt(&["bearer"], false);
     assert!(circular.clone().try_build().is_ok(), "without secrets a token may name the app");
     assert!(problem(&circular.secret("app", "k", "s")).contains("cannot come from one"));

@@ -9,6 +9,8 @@ mod demands;
 mod derived;
 mod hosts;
 mod junk;
+mod key_files;
+mod keys;
 mod meter;
 mod paths;
 mod routes;

@@ -115,6 +115,60 @@ async fn a_dialect_file_is_watched_too() {
     assert_eq!(house.get("a", "/", "").await.status, 503);
 }
 
+/// The keys of an issuer change: from then on the new ones verify and the old ones do not, counters go on, and a file that
+/// is wrong or gone changes nothing (I34, I35, I36).
+#[tokio::test]
+async fn a_file_of_keys_is_watched_too() {
+    let keys = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy/tests/data/keys");
+    let text = |name: &str| std::fs::read_to_string(keys.join(name)).unwrap();
+    let tokens = text("tokens.txt");
+    let bearer = |name: &str| {
+        let token = tokens.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        format!("Authorization: Bearer {token}\r\n")
+    };
+    // Both tokens are of the same user.
+    let (by_rsa, by_p256) = (bearer("RS256"), bearer("ES256"));
+    let folder = Folder::new("keys");
+    folder.write(
+        "own.toml",
+        "name = \"own\"\n[attributes]\nuser = \"jwt:sub\"\n[jwt]\nfrom = \"bearer\"\nkey = \"./own.pem\"\n\
+         [[limit]]\nname = \"all\"\nper = [\"user\"]\nquota = \"9/h\"\n",
+    );
+    folder.write("own.pem", &text("p256.pub.pem"));
+    let mut house = House::of(&folder).await;
+    assert_eq!(house.get("a", "/", &by_rsa).await.header("ratelimit"), None, "signed by another key");
+    assert_eq!(house.get("a", "/", &by_p256).await.header("ratelimit"), Some("\"all\";r=8;t=3600"));
+    folder.write("own.pem", &text("public.pem"));
+    house.look();
+    assert_eq!(house.version("own"), Some(2));
+    assert_eq!(house.get("a", "/", &by_rsa).await.header("ratelimit"), Some("\"all\";r=7;t=3600"), "it goes on");
+    assert_eq!(house.get("a", "/", &by_p256).await.header("ratelimit"), None, "by a key that was taken back");
+    let off_curve = text("p256.pub.pem").replace("zjxw==", "zjxQ==");
+    assert_ne!(off_curve, text("p256.pub.pem"));
+    for (wrong, why) in [
+        (Some(text("rsa.pem")), "a private key, which belongs to the issuer alone"),
+        (Some(off_curve), "its point is not on the curve P-256"),
+        (Some(text("public.pem")[..200].to_owned()), "`-----END PUBLIC KEY-----` is missing"),
+        (Some("k".repeat(600 << 10)), "more than 524288 bytes"),
+        (None, "own.pem: No such file"),
+    ] {
+        match wrong {
+            Some(text) => folder.write("own.pem", &text),
+            None => folder.remove("own.pem"),
+        }
+        house.look();
+        let told = house.ask("GET", "/readyz", "").await;
+        assert!(told.text().contains(why), "{why}: {}", told.text());
+        assert_eq!(house.version("own"), Some(2), "{why}");
+    }
+    assert_eq!(house.get("a", "/", &by_rsa).await.header("ratelimit"), Some("\"all\";r=6;t=3600"));
+    folder.write("own.pem", &(text("public.pem") + &text("p256.pub.pem")));
+    house.look();
+    assert_eq!(house.version("own"), Some(3), "it is good again");
+    assert_eq!(house.get("a", "/", &by_p256).await.header("ratelimit"), Some("\"all\";r=5;t=3600"));
+    assert_eq!(house.ask("GET", "/readyz", "").await.text(), r#"{"status":"ready"}"#);
+}
+
 /// A ConfigMap is a link to a folder that is exchanged whole.
 #[tokio::test]
 async fn a_folder_behind_a_link_is_followed() {

@@ -1,9 +1,9 @@
 //! The processor's counter, steered after the kernel's clock: a reading costs what the counter costs, and no more.
 //!
 //! Time is a straight line through counter and clock, read by loads alone. A line holds for a tenth of a second. Whoever
-//! comes after that compares counter and kernel, and draws the next: it begins where the last one was, so that time never
-//! runs backwards, and is inclined so that it meets the kernel's clock at its end. So it follows what the kernel is taught
-//! by NTP, within a microsecond while the kernel's clock runs evenly.
+//! comes after that compares counter and kernel, and draws the next: it begins at the kernel's time or, as time never runs
+//! backwards, where the last one ended if that was ahead, and is then inclined so that the two meet at its end. So it
+//! follows what the kernel is taught by NTP, within a microsecond while the kernel's clock runs evenly.
 //!
 //! What a counter may do that a clock must not:
 //!
@@ -31,7 +31,7 @@ const LONGEST: u64 = micros(100_000);
 /// How long a counter is watched before its rate is believed: two readings within 100 ns tell it to 10 ppm then.
 const SHORTEST_WATCH: u64 = micros(10_000);
 
-/// Behind by more than this, time steps forward; by less, the next line makes up for it.
+/// A jump of the kernel's time by more than this shows at once; a smaller one with the next line.
 const STEP: u64 = micros(100);
 
 /// How far apart readings of counter and kernel may be and still count as one. A thread that was interrupted between the two
@@ -125,7 +125,7 @@ impl<S: Source> Steered<S> {
         }
     }
 
-    /// The kernel's time has jumped forward by `ahead`. A small jump the next lines make up for; a larger one shows at once.
+    /// The kernel's time has jumped forward by `ahead`. A small jump shows with the next line, a larger one at once.
     pub(super) fn follow_jump(&self, ahead: u64) {
         if ahead <= STEP {
             return;
@@ -174,13 +174,10 @@ impl<S: Source> Steered<S> {
         let fix = self.fix();
         let (ticks, kernel) =
             fix.map_or_else(|| (self.source.ticks(), self.source.kernel()), |fix| (fix.ticks, fix.kernel));
-        let shown = match line.shown(ticks) {
-            Shown::Now(time) => time,
-            Shown::AtMost(time) => time.max(kernel),
-        };
+        let shown = line.shown(ticks).time().max(kernel);
         let before = std::mem::replace(last, fix);
         let rate = before.zip(fix).and_then(|(before, fix)| rate_between(before, fix, self.source.nominal_rate()));
-        let next = fix.zip(rate).map(|(fix, rate)| Line::after(shown, fix, rate));
+        let next = fix.zip(rate).map(|(fix, rate)| Line::after(fix, shown - kernel, rate));
         if next.is_none() {
             self.again_at.store(kernel + SHORTEST_WATCH, Ordering::Relaxed);
         }
@@ -223,19 +220,11 @@ impl Line {
         Line { from: ticks.wrapping_add(1 << 63), at: shown.saturating_sub(LONGEST), rate: u64::MAX }
     }
 
-    /// The line from `fix` on, where `shown` was shown.
-    fn after(shown: u64, fix: Fix, rate: u64) -> Line {
-        let Fix { ticks, kernel } = fix;
-        if kernel > shown && kernel - shown > STEP {
-            return Line { from: ticks, at: kernel, rate };
-        }
-        // So much quicker or slower that they meet at the end; never less than half as quick, for time goes on.
-        let slew = |by: u64| u64::try_from(u128::from(rate) * u128::from(by) / u128::from(LONGEST)).unwrap_or(rate);
-        let rate = match kernel.checked_sub(shown) {
-            Some(behind) => rate + slew(behind),
-            None => rate - slew(shown - kernel).min(rate / 2),
-        };
-        Line { from: ticks, at: shown, rate }
+    /// The line from `fix` on, where what was shown is `ahead` of the kernel: so much slower that they meet at its end, but
+    /// never less than half as quick, for time goes on.
+    fn after(fix: Fix, ahead: u64, rate: u64) -> Line {
+        let slew = u64::try_from(u128::from(rate) * u128::from(ahead) / u128::from(LONGEST)).unwrap_or(rate);
+        Line { from: fix.ticks, at: fix.kernel + ahead, rate: rate - slew.min(rate / 2) }
     }
 
     fn shown(self, ticks: u64) -> Shown {

@@ -123,6 +123,29 @@ fn it_follows_a_kernel_that_is_slewed() {
     }
 }
 
+/// A kernel that has become slower, and readings so close that none is after the end of a line by as much as that was
+/// ahead: the next line takes back what the last one was ahead.
+#[test]
+fn what_it_is_ahead_is_taken_back() {
+    let steered = Steered::by(Machine::with(3_000));
+    let ahead_after = |nanos: u64| {
+        let end = steered.source.time.get() + nanos;
+        let (mut last, mut most) = (0, 0);
+        while steered.source.time.get() < end {
+            steered.source.pass(10_000);
+            let now = steered.now();
+            assert!(now >= last);
+            last = now;
+            most = most.max(off(&steered).0);
+        }
+        (most, off(&steered).0)
+    };
+    assert_eq!(ahead_after(500_000_000), (0, 0));
+    steered.source.kernel_rate.set(MILLION - 500);
+    let (most, after) = ahead_after(500_000_000);
+    assert!((25..=50).contains(&most) && after <= 1, "{most} at most, {after} after some lines");
+}
+
 /// A machine that sleeps (the counter goes on, or begins anew), one that is moved (the counter jumps, or changes its
 /// pace): never back, and never off by more than a line is long.
 #[test]

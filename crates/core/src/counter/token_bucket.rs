@@ -32,8 +32,11 @@
 //!   a lead above that, or a newest `now` more than one fill ahead, tells of a clock that stepped back far; such a state
 //!   counts as fresh, and a step adds at most one burst (I10).
 
+mod ticks;
+
 use super::{Quota, Rule, RuleError, Status, Wait};
 use crate::{Span, Timestamp, bounds};
+use ticks::{MAX_NARROW, Ticks, quotient};
 
 /// The interval between two units, in microseconds, in lowest terms; numerator zero if no unit ever comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -48,6 +51,10 @@ pub(super) struct Interval {
     mark: u64,
     /// How far ahead of `now` the newest may be and still count: the time to fill the bucket; zero if it is not kept.
     horizon: u64,
+    /// The ticks of a full bucket if these are at most [`MAX_NARROW`]; else zero.
+    narrow: u64,
+    /// 2^64 − 1 ÷ numerator, rounded down: dividing by it is multiplying by this.
+    reciprocal: u64,
 }
 
 impl Interval {
@@ -68,7 +75,10 @@ impl Interval {
         let tick_bits = u32::BITS - (denominator - 1).leading_zeros();
         let horizon = if is_unambiguous(fill, MARK_BITS + tick_bits) { fill } else { 0 };
         let mark = mark(fill, tick_bits, denominator);
-        Ok(Interval { numerator, denominator, tick_bits, fill, mark, horizon })
+        let ticks = u64::try_from(u128::from(quota.burst) * u128::from(numerator));
+        let narrow = ticks.ok().filter(|ticks| *ticks <= MAX_NARROW).unwrap_or(0);
+        let reciprocal = u64::MAX / numerator;
+        Ok(Interval { numerator, denominator, tick_bits, fill, mark, horizon, narrow, reciprocal })
     }
 
     /// The time in which an empty bucket fills.
@@ -78,7 +88,7 @@ impl Interval {
 
     /// Units that come back in so many microseconds, rounded up.
     pub(super) fn units_in(self, micros: u64) -> u64 {
-        let ticks = self.ticks_in(micros) + u128::from(self.numerator.saturating_sub(1));
+        let ticks = u128::product(micros, self.denominator.into()) + u128::from(self.numerator.saturating_sub(1));
         quotient(ticks, self.numerator.max(1))
     }
 
@@ -88,24 +98,9 @@ impl Interval {
     }
 
     /// Bits of word 1 below the newest `now`.
-    fn shift(self) -> u32 {
+    #[inline]
+    fn shift(&self) -> u32 {
         MARK_BITS + self.tick_bits
-    }
-
-    fn ticks_of(self, units: u64) -> u128 {
-        u128::from(units) * u128::from(self.numerator)
-    }
-
-    fn ticks_in(self, micros: u64) -> u128 {
-        u128::from(micros) * u128::from(self.denominator)
-    }
-
-    /// Microseconds in `ticks`, rounded up; at most the end of time.
-    fn micros_in(self, ticks: u128) -> u64 {
-        if self.denominator == 1 {
-            return u64::try_from(ticks).unwrap_or(u64::MAX);
-        }
-        quotient(ticks + u128::from(self.denominator - 1), u64::from(self.denominator))
     }
 }
 
@@ -143,22 +138,30 @@ pub(super) fn mark_of(state: &[u64]) -> (u64, u64) {
 
 /// What is used, seen from an instant.
 #[derive(Clone, Copy)]
-struct Level {
+struct Level<T> {
     /// The later of `now` and the newest that the state has seen.
     now: u64,
     /// By how many ticks TAT is ahead of that.
-    lead: u128,
+    lead: T,
     /// When the state is fresh, at the latest, whatever its lead says.
     ends: u64,
 }
 
+#[inline]
 pub(super) fn peek(rule: &Rule, state: &[u64], need: u64, now: Timestamp) -> Status {
-    let interval = rule.interval;
-    if interval.numerator == 0 {
+    if rule.interval.narrow > 0 {
+        return Level::<u64>::at(rule, state, now).status(rule, need, now);
+    }
+    peek_wide(rule, state, need, now)
+}
+
+#[cold]
+fn peek_wide(rule: &Rule, state: &[u64], need: u64, now: Timestamp) -> Status {
+    if rule.interval.numerator == 0 {
         let retry_after = if need == 0 { Wait::None } else { Wait::Never };
         return Status { remaining: 0, reset_after: Span::ZERO, retry_after };
     }
-    Level::at(rule, state, now).status(rule, need, now)
+    Level::<u128>::at(rule, state, now).status(rule, need, now)
 }
 
 /// Says how the bucket stands after the charge, with no wait.
@@ -166,18 +169,34 @@ pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) 
     if take == 0 || rule.interval.numerator == 0 {
         return peek(rule, state, 0, now);
     }
-    let level = Level::at(rule, state, now);
-    let charged = Level { lead: level.lead + rule.interval.ticks_of(take), ..level }.write(rule, state);
-    // One that counted as later than it came may not be read so again, where another rule's state was taken over.
-    if charged.now == now.as_micros() { charged.status(rule, 0, now) } else { peek(rule, state, 0, now) }
+    if rule.interval.narrow > 0 {
+        Level::<u64>::at(rule, state, now).charge(rule, state, take, now)
+    } else {
+        Level::<u128>::at(rule, state, now).charge(rule, state, take, now)
+    }
+}
+
+/// Charges `take`, at least one, if `need` fits, and says how the bucket stands then; else what it says to `need`.
+#[inline]
+pub(super) fn spend(rule: &Rule, state: &mut [u64], need: u64, take: u64, now: Timestamp) -> Status {
+    if rule.interval.narrow == 0 {
+        return spend_wide(rule, state, need, take, now);
+    }
+    let level = Level::<u64>::at(rule, state, now);
+    if level.fits(rule, need) { level.charge(rule, state, take, now) } else { level.status(rule, need, now) }
+}
+
+#[cold]
+fn spend_wide(rule: &Rule, state: &mut [u64], need: u64, take: u64, now: Timestamp) -> Status {
+    let status = peek(rule, state, need, now);
+    if status.fits() { charge(rule, state, take, now) } else { status }
 }
 
 /// All that is left, to the tick, but no more than the cost.
 pub(super) fn charge_left(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) {
-    let interval = rule.interval;
-    let level = Level::at(rule, state, now);
-    let room = interval.ticks_of(rule.limit()).saturating_sub(level.lead);
-    let taken = interval.ticks_of(take).min(room);
+    let level = Level::<u128>::at(rule, state, now);
+    let room = u128::capacity(rule).saturating_sub(level.lead);
+    let taken = u128::product(take, rule.interval.numerator).min(room);
     if taken > 0 {
         Level { lead: level.lead + taken, ..level }.write(rule, state);
     }
@@ -190,44 +209,46 @@ pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, ta
         charge(rule, state, actual - taken, now);
         return;
     }
-    let level = Level::at(rule, state, now);
-    let back = rule.interval.ticks_in(level.now.saturating_sub(taken_at.as_micros()));
-    let left = rule.interval.ticks_of(taken).saturating_sub(back);
-    let given = rule.interval.ticks_of(taken - actual).min(left);
+    let ticks_of = |units| u128::product(units, rule.interval.numerator);
+    let level = Level::<u128>::at(rule, state, now);
+    let back = u128::product(level.now.saturating_sub(taken_at.as_micros()), rule.interval.denominator.into());
+    let left = ticks_of(taken).saturating_sub(back);
+    let given = ticks_of(taken - actual).min(left);
     if level.lead > 0 && given > 0 {
         Level { lead: level.lead.saturating_sub(given), ..level }.write(rule, state);
     }
 }
 
-impl Level {
-    fn at(rule: &Rule, state: &[u64], now: Timestamp) -> Level {
-        let (interval, now) = (rule.interval, now.as_micros());
-        let fresh = Level { now, lead: 0, ends: now };
+impl<T: Ticks> Level<T> {
+    #[inline]
+    fn at(rule: &Rule, state: &[u64], now: Timestamp) -> Level<T> {
+        let (interval, now) = (&rule.interval, now.as_micros());
+        let fresh = Level { now, lead: T::NONE, ends: now };
         if state[0] <= now {
             return fresh;
         }
         if state[1] & low_bits(MARK_BITS) != interval.mark {
             return Level::adopted(rule, state, now);
         }
-        let fill = interval.ticks_of(rule.limit());
-        let most = 2 * fill + fill / 8;
         let counts_as = match newest(interval, state, now) {
             Some(newest) if newest - now > interval.horizon => return fresh,
             Some(newest) => newest,
             None => now,
         };
-        let ticks = interval.ticks_in(state[0] - counts_as);
+        let ticks = T::product(state[0] - counts_as, interval.denominator.into());
         let excess = state[1] >> MARK_BITS & low_bits(interval.tick_bits);
         let excess = if excess < interval.denominator.into() { excess } else { 0 };
-        let lead = ticks.saturating_sub(u128::from(excess));
+        let lead = ticks.less(T::product(excess, 1));
+        let capacity = T::capacity(rule);
+        let most = capacity.plus(capacity).plus(capacity.eighth());
         if lead > most { fresh } else { Level { now: counts_as, lead, ends: state[0] } }
     }
 
     /// What a state that another rule wrote means to this one; the state is not idle yet.
     #[cold]
-    fn adopted(rule: &Rule, state: &[u64], now: u64) -> Level {
-        let (interval, ends) = (rule.interval, state[0]);
-        let fresh = Level { now, lead: 0, ends: now };
+    fn adopted(rule: &Rule, state: &[u64], now: u64) -> Level<T> {
+        let (interval, ends) = (&rule.interval, state[0]);
+        let fresh = Level { now, lead: T::NONE, ends: now };
         // Three digits of a fill are less than a hundredth short.
         let fill = fill_of(state[1]);
         let longest = fill.saturating_add(fill / 64).saturating_add(1);
@@ -247,48 +268,70 @@ impl Level {
         if owed / 2 > longest {
             return fresh;
         }
-        let capacity = interval.ticks_of(rule.limit());
+        let capacity = u128::capacity(rule);
         let used = scaled(capacity, owed, fill).min(2 * capacity);
-        let lead = used.saturating_sub(interval.ticks_in(counts_as.saturating_sub(anchor)));
-        Level { now: counts_as, lead, ends }
+        let back = u128::product(counts_as.saturating_sub(anchor), interval.denominator.into());
+        Level { now: counts_as, lead: T::of(used.saturating_sub(back)), ends }
+    }
+
+    /// Whether a cost of `need` units fits.
+    #[inline]
+    fn fits(self, rule: &Rule, need: u64) -> bool {
+        let room = T::capacity(rule).less(self.lead);
+        need <= rule.limit() && T::product(need, rule.interval.numerator) <= room
     }
 
     /// What a demand at `now` is told of this level; the rule lets units come back.
     #[inline]
     fn status(self, rule: &Rule, need: u64, now: Timestamp) -> Status {
-        let interval = rule.interval;
-        let capacity = interval.ticks_of(rule.limit());
-        let room = capacity.saturating_sub(self.lead);
-        let has_room_for_one = room >= u128::from(interval.numerator);
-        let remaining = if has_room_for_one { quotient(room, interval.numerator) } else { 0 };
-        let cost = interval.ticks_of(need);
+        let interval = &rule.interval;
+        let capacity = T::capacity(rule);
+        let room = capacity.less(self.lead);
+        let has_room_for_one = room >= T::product(interval.numerator, 1);
+        let remaining = if has_room_for_one { room.units(interval) } else { 0 };
         let retry_after = match need {
             0 => Wait::None,
             need if need > rule.limit() => Wait::Never,
-            _ if cost <= room => Wait::None,
-            _ => {
-                let late = self.now - now.as_micros();
-                let missing = interval.micros_in(self.lead + cost - capacity).saturating_add(late);
-                Wait::For(Span::from_micros(missing.min(self.ends - now.as_micros())))
-            }
+            need => match T::product(need, interval.numerator) {
+                cost if cost <= room => Wait::None,
+                cost => {
+                    let late = self.now - now.as_micros();
+                    let missing = self.lead.plus(cost).less(capacity).micros(interval).saturating_add(late);
+                    Wait::For(Span::from_micros(missing.min(self.ends - now.as_micros())))
+                }
+            },
         };
-        let reset_after = match self.lead {
-            0 => Span::ZERO,
-            lead => Timestamp::from_micros(self.now.saturating_add(interval.micros_in(lead)).min(self.ends)).since(now),
+        let reset_after = match self.lead > T::NONE {
+            false => Span::ZERO,
+            true => {
+                let ends = self.now.saturating_add(self.lead.micros(interval)).min(self.ends);
+                Timestamp::from_micros(ends).since(now)
+            }
         };
         Status { remaining, reset_after, retry_after }
     }
 
+    /// Takes units, at least one, and says how the bucket stands then.
+    #[inline]
+    fn charge(self, rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) -> Status {
+        let lead = self.lead.plus(T::product(take, rule.interval.numerator));
+        let charged = Level { lead, ..self }.write(rule, state);
+        // One that counted as later than it came may not be read so again, where another rule's state was taken over.
+        if charged.now == now.as_micros() { charged.status(rule, 0, now) } else { peek(rule, state, 0, now) }
+    }
+
     /// Writes it, and says what the state then is: no debt is more than one fill.
-    fn write(self, rule: &Rule, state: &mut [u64]) -> Level {
-        let interval = rule.interval;
-        let lead = self.lead.min(2 * interval.ticks_of(rule.limit()));
-        if lead == 0 {
+    #[inline]
+    fn write(self, rule: &Rule, state: &mut [u64]) -> Level<T> {
+        let interval = &rule.interval;
+        let capacity = T::capacity(rule);
+        let lead = self.lead.min(capacity.plus(capacity));
+        if lead == T::NONE {
             state[..2].fill(0);
             return Level { lead, ends: self.now, ..self };
         }
-        let micros = interval.micros_in(lead);
-        let excess = u64::try_from(interval.ticks_in(micros) - lead).unwrap_or(0);
+        let micros = lead.micros(interval);
+        let excess = T::product(micros, interval.denominator.into()).less(lead).below_a_microsecond();
         state[0] = self.now.saturating_add(micros);
         state[1] = self.now << interval.shift() | excess << MARK_BITS | interval.mark;
         Level { lead, ends: state[0], ..self }
@@ -296,7 +339,8 @@ impl Level {
 }
 
 /// The newest `now` that the state has seen, if it is after `now`. None also if the word cannot mean that.
-fn newest(interval: Interval, state: &[u64], now: u64) -> Option<u64> {
+#[inline]
+fn newest(interval: &Interval, state: &[u64], now: u64) -> Option<u64> {
     if interval.horizon == 0 {
         return None;
     }
@@ -311,14 +355,6 @@ fn newest(interval: Interval, state: &[u64], now: u64) -> Option<u64> {
 
 fn low_bits(bits: u32) -> u64 {
     (1 << bits) - 1
-}
-
-/// `ticks` ÷ `by`, rounded down; at most the end of time. Avoids the slow division of 128 bits where 64 do.
-fn quotient(ticks: u128, by: u64) -> u64 {
-    match u64::try_from(ticks) {
-        Ok(ticks) => ticks / by,
-        Err(_) => u64::try_from(ticks / u128::from(by)).unwrap_or(u64::MAX),
-    }
 }
 
 /// `amount` × `times` ÷ `by`, rounded up. Where the product is too large, `by` loses bits in favour of more.

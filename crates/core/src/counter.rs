@@ -281,15 +281,17 @@ impl Rule {
 
     /// [`Rule::peek`] and, where `need` fits and `take` is not zero, [`Rule::charge`], read once: what the counter says
     /// to `need` if it was not charged, and how it stands then if it was.
-    #[inline]
+    #[inline(always)]
     pub fn spend(&self, state: &mut [u64], need: u64, take: u64, now: Timestamp) -> Status {
         match self.algorithm {
             Algorithm::TokenBucket if take > 0 => token_bucket::spend(self, state, need, take, now),
-            _ => {
-                let status = self.peek(state, need, now);
-                if status.fits() && take > 0 { self.charge(state, take, now) } else { status }
-            }
+            _ => self.peek_and_charge(state, need, take, now),
         }
+    }
+
+    fn peek_and_charge(&self, state: &mut [u64], need: u64, take: u64, now: Timestamp) -> Status {
+        let status = self.peek(state, need, now);
+        if status.fits() && take > 0 { self.charge(state, take, now) } else { status }
     }
 
     /// The instant that a demand at `at` counted as where the counter said `status`: `at`, or the beginning of a window or

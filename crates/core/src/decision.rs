@@ -1,5 +1,6 @@
 //! From statuses to the decision: which limit binds, and whether the demand is admitted.
 
+use crate::policy::Places;
 use crate::{Charge, ChargeList, Charges, Demand, Mode, Rule, Span, Status, Timestamp, Wait, bounds};
 
 /// Whether a demand is admitted. A refusal is a decision, not an error.
@@ -37,6 +38,8 @@ pub enum Part {
 pub struct Statuses {
     list: [Status; bounds::MAX_CHARGES],
     bases: [Basis; bounds::MAX_CHARGES],
+    /// Those that say that the cost fits.
+    fitting: Places,
 }
 
 impl Statuses {
@@ -50,6 +53,8 @@ impl Statuses {
     pub fn set(&mut self, index: usize, status: Status, basis: Basis) {
         self.list[index] = status;
         self.bases[index] = basis;
+        let place = 1 << index;
+        self.fitting = if status.fits() { self.fitting | place } else { self.fitting & !place };
     }
 
     /// The status of the charge at `index`.
@@ -63,11 +68,13 @@ impl Statuses {
     /// Stores call it too, between looking and charging, so that all of them rule alike.
     #[inline]
     pub fn verdict(&self, charges: Charges<'_>) -> Verdict {
-        let refused = charges
-            .iter()
-            .zip(&self.list)
-            .any(|(charge, status)| !status.fits() && charge.limit().mode() == Mode::Enforce);
-        if refused { Verdict::Refused } else { Verdict::Admitted }
+        if self.refusing(charges) == 0 { Verdict::Admitted } else { Verdict::Refused }
+    }
+
+    /// The places of limits that refuse.
+    #[inline]
+    fn refusing(&self, charges: Charges<'_>) -> Places {
+        charges.enforced() & !self.fitting
     }
 
     /// How much is taken of the charge at `index`, after a peek has set its status.
@@ -248,11 +255,13 @@ impl<'a> Decision<'a> {
     /// Makes verdict and binding limit of charges and statuses.
     #[inline]
     fn rule(&mut self) {
-        self.verdict = self.statuses().verdict(self.charges());
-        self.binding = match self.verdict {
-            Verdict::Refused => self.longest_wait(),
-            Verdict::Admitted => self.smallest_share(),
+        let (charges, statuses) = (self.charges(), self.statuses());
+        let refusing = statuses.refusing(charges);
+        let (verdict, binding) = match refusing {
+            0 => (Verdict::Admitted, only(charges.enforced(), |all| smallest_share(all, charges, statuses))),
+            _ => (Verdict::Refused, only(refusing, |all| longest_wait(all, statuses))),
         };
+        (self.verdict, self.binding) = (verdict, binding);
     }
 
     #[inline]
@@ -280,32 +289,48 @@ impl<'a> Decision<'a> {
         let charge = charges.charge(index, self.demand);
         Ruling { charge, status: statuses.list[index], basis: statuses.bases[index] }
     }
+}
 
-    fn longest_wait(&self) -> Option<usize> {
-        let mut longest: Option<(usize, Wait)> = None;
-        for (index, ruling) in self.rulings().enumerate() {
-            let wait = ruling.status.retry_after;
-            if ruling.is_enforced() && !ruling.status.fits() && longest.is_none_or(|(_, most)| wait > most) {
-                longest = Some((index, wait));
-            }
-        }
-        longest.map(|(index, _)| index)
+/// The only place among these; which one, if there are several.
+#[inline]
+fn only(places: Places, which: impl FnOnce(Places) -> usize) -> Option<usize> {
+    match places {
+        0 => None,
+        one if one.is_power_of_two() => Some(each(one).next()?),
+        several => Some(which(several)),
     }
+}
 
-    fn smallest_share(&self) -> Option<usize> {
-        let mut smallest: Option<(usize, u64, u64)> = None;
-        for (index, ruling) in self.rulings().enumerate().filter(|(_, ruling)| ruling.is_enforced()) {
-            // Of a limit of zero, nothing is left: the smallest share there is.
-            let (left, of) = (ruling.status.remaining, ruling.rule().limit().max(1));
-            let is_smaller = smallest.is_none_or(|(_, least_left, least_of)| {
-                u128::from(left) * u128::from(least_of) < u128::from(least_left) * u128::from(of)
-            });
-            if is_smaller {
-                smallest = Some((index, left, of));
-            }
-        }
-        smallest.map(|(index, _, _)| index)
-    }
+/// The places, in their order.
+#[inline]
+fn each(mut places: Places) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let first = places.trailing_zeros();
+        places &= places.wrapping_sub(1);
+        (first < Places::BITS).then_some(first as usize)
+    })
+}
+
+/// Of those that refuse, the first that makes the caller wait longest.
+fn longest_wait(refusing: Places, statuses: &Statuses) -> usize {
+    let waits = each(refusing).map(|index| (index, statuses.list[index].retry_after));
+    let longest = waits.reduce(|longest, other| if other.1 > longest.1 { other } else { longest });
+    longest.map_or(0, |(index, _)| index)
+}
+
+/// Of those that are enforced, the first that has the smallest share left.
+fn smallest_share(enforced: Places, charges: Charges<'_>, statuses: &Statuses) -> usize {
+    // Of a limit of zero, nothing is left: the smallest share there is.
+    let shares = each(enforced)
+        .map(|index| (index, statuses.list[index].remaining, charges.charge(index).rule().limit().max(1)));
+    let product = |left: u64, of: u64| u128::from(left) * u128::from(of);
+    let smallest =
+        shares.reduce(
+            |smallest, other| {
+                if product(other.1, smallest.2) < product(smallest.1, other.2) { other } else { smallest }
+            },
+        );
+    smallest.map_or(0, |(index, _, _)| index)
 }
 
 impl Status {

@@ -2,18 +2,34 @@
 
 use std::fmt;
 
+use crate::policy::AttributeSet;
 use crate::{AttributeId, OperationId, Policy, UnitId, bounds};
 
 /// The facts about one request, by the attribute's place in its policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Attributes<'a> {
     values: [Option<&'a str>; bounds::MAX_ATTRIBUTES],
+    /// Those that have a value.
+    present: AttributeSet,
 }
 
 impl<'a> Attributes<'a> {
     /// The value of an attribute, if the demand has it.
+    #[inline]
     pub fn value(&self, attribute: AttributeId) -> Option<&'a str> {
         self.values[attribute.index()]
+    }
+
+    /// Which of them have a value.
+    #[inline]
+    pub(crate) fn present(&self) -> AttributeSet {
+        self.present
+    }
+
+    #[inline]
+    fn set(&mut self, attribute: AttributeId, value: Option<&'a str>) {
+        self.values[attribute.index()] = value;
+        self.present = if value.is_some() { self.present.with(attribute) } else { self.present.without(attribute) };
     }
 }
 
@@ -57,7 +73,8 @@ impl Costs {
 impl<'a> Demand<'a> {
     /// A demand on `policy`, to be filled in.
     pub fn on(policy: &'a Policy) -> DemandBuilder<'a> {
-        let attributes = Attributes { values: [None; bounds::MAX_ATTRIBUTES] };
+        let (values, present) = ([None; bounds::MAX_ATTRIBUTES], AttributeSet::default());
+        let attributes = Attributes { values, present };
         let operation = policy.default_operation();
         let demand = Demand { policy, operation, purpose: Purpose::Once, attributes, costs: Costs::default() };
         DemandBuilder { demand, operation: None, method: None, plan: None }
@@ -122,6 +139,14 @@ impl<'a> DemandBuilder<'a> {
         if value.len() > bounds::MAX_ATTRIBUTE_BYTES {
             return Err(DemandError::ValueTooLong { attribute, bytes: value.len() });
         }
+        if attribute.index() < AttributeId::BUILT_IN.len() {
+            return self.set_built_in(attribute, value);
+        }
+        self.demand.attributes.set(attribute, Some(value));
+        Ok(self)
+    }
+
+    fn set_built_in(&mut self, attribute: AttributeId, value: &'a str) -> Result<&mut Self, DemandError> {
         match attribute {
             AttributeId::OPERATION => {
                 let operation = self.demand.policy.operation_named(value);
@@ -129,8 +154,7 @@ impl<'a> DemandBuilder<'a> {
             }
             AttributeId::CLASS => return Err(DemandError::ClassIsDerived),
             AttributeId::METHOD => self.method = Some(value),
-            AttributeId::PLAN => self.plan = Some(value),
-            _ => self.demand.attributes.values[attribute.index()] = Some(value),
+            _ => self.plan = Some(value),
         }
         Ok(self)
     }
@@ -147,7 +171,7 @@ impl<'a> DemandBuilder<'a> {
             AttributeId::OPERATION => self.operation = None,
             AttributeId::METHOD => self.method = None,
             AttributeId::PLAN => self.plan = None,
-            _ => self.demand.attributes.values[attribute.index()] = None,
+            _ => self.demand.attributes.set(attribute, None),
         }
         self
     }
@@ -199,15 +223,15 @@ impl<'a> DemandBuilder<'a> {
         let demand = &mut self.demand;
         demand.operation = self.operation.unwrap_or(policy.default_operation());
         let about = policy.operation(demand.operation);
-        let values = &mut demand.attributes.values;
-        values[AttributeId::OPERATION.index()] = Some(about.name());
-        values[AttributeId::CLASS.index()] = about.class();
-        values[AttributeId::METHOD.index()] = self.method.or(about.method());
+        let attributes = &mut demand.attributes;
+        attributes.set(AttributeId::OPERATION, Some(about.name()));
+        attributes.set(AttributeId::CLASS, about.class());
+        attributes.set(AttributeId::METHOD, self.method.or(about.method()));
         // Not what the last time found: records are looked up by it too.
-        values[AttributeId::PLAN.index()] = self.plan;
+        attributes.set(AttributeId::PLAN, self.plan);
         if self.plan.is_none() {
-            let plan = policy.recorded_plan(&demand.attributes).or(policy.default_plan());
-            demand.attributes.values[AttributeId::PLAN.index()] = plan;
+            let plan = policy.recorded_plan(attributes).or(policy.default_plan());
+            attributes.set(AttributeId::PLAN, plan);
         }
         demand
     }

@@ -15,7 +15,9 @@ use crate::{Rule, Timestamp, bounds};
 pub use cases::{Case, Choice};
 pub use explain::{Chosen, Explained, Origin, Reason, Recorded, Selected};
 pub use freeze::{FreezeError, LimitDraft, OperationDraft, PolicyDraft, QuotaTree, RecordDraft};
+pub(crate) use matching::Places;
 pub use matching::{Charge, ChargeList, Charges};
+pub(crate) use reads::AttributeSet;
 
 /// A stable hash of one name.
 pub(crate) fn identity_of(name: &str) -> u64 {
@@ -282,7 +284,7 @@ pub struct Policy {
     /// By attribute: the records of its values. Only attributes that have records are here, in their own order.
     records: Box<[RecordsOf]>,
     /// By limit that some record overrides: what these quotas depend on. Walking all records to say so would take long.
-    overridden: HashMap<LimitId, reads::AttributeSet>,
+    overridden: HashMap<LimitId, AttributeSet>,
 }
 
 impl Policy {

@@ -164,6 +164,11 @@ fn peek_wide(rule: &Rule, state: &[u64], need: u64, now: Timestamp) -> Status {
     Level::<u128>::at(rule, state, now).status(rule, need, now)
 }
 
+#[cold]
+fn peek_again(rule: &Rule, state: &[u64], now: Timestamp) -> Status {
+    peek(rule, state, 0, now)
+}
+
 /// Says how the bucket stands after the charge, with no wait.
 pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) -> Status {
     if take == 0 || rule.interval.numerator == 0 {
@@ -177,7 +182,7 @@ pub(super) fn charge(rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) 
 }
 
 /// Charges `take`, at least one, if `need` fits, and says how the bucket stands then; else what it says to `need`.
-#[inline]
+#[inline(always)]
 pub(super) fn spend(rule: &Rule, state: &mut [u64], need: u64, take: u64, now: Timestamp) -> Status {
     if rule.interval.narrow == 0 {
         return spend_wide(rule, state, need, take, now);
@@ -220,7 +225,7 @@ pub(super) fn adjust(rule: &Rule, state: &mut [u64], taken: u64, actual: u64, ta
 }
 
 impl<T: Ticks> Level<T> {
-    #[inline]
+    #[inline(always)]
     fn at(rule: &Rule, state: &[u64], now: Timestamp) -> Level<T> {
         let (interval, now) = (&rule.interval, now.as_micros());
         let fresh = Level { now, lead: T::NONE, ends: now };
@@ -275,14 +280,14 @@ impl<T: Ticks> Level<T> {
     }
 
     /// Whether a cost of `need` units fits.
-    #[inline]
+    #[inline(always)]
     fn fits(self, rule: &Rule, need: u64) -> bool {
         let room = T::capacity(rule).less(self.lead);
         need <= rule.limit() && T::product(need, rule.interval.numerator) <= room
     }
 
     /// What a demand at `now` is told of this level; the rule lets units come back.
-    #[inline]
+    #[inline(always)]
     fn status(self, rule: &Rule, need: u64, now: Timestamp) -> Status {
         let interval = &rule.interval;
         let capacity = T::capacity(rule);
@@ -312,16 +317,16 @@ impl<T: Ticks> Level<T> {
     }
 
     /// Takes units, at least one, and says how the bucket stands then.
-    #[inline]
+    #[inline(always)]
     fn charge(self, rule: &Rule, state: &mut [u64], take: u64, now: Timestamp) -> Status {
         let lead = self.lead.plus(T::product(take, rule.interval.numerator));
         let charged = Level { lead, ..self }.write(rule, state);
         // One that counted as later than it came may not be read so again, where another rule's state was taken over.
-        if charged.now == now.as_micros() { charged.status(rule, 0, now) } else { peek(rule, state, 0, now) }
+        if charged.now == now.as_micros() { charged.status(rule, 0, now) } else { peek_again(rule, state, now) }
     }
 
     /// Writes it, and says what the state then is: no debt is more than one fill.
-    #[inline]
+    #[inline(always)]
     fn write(self, rule: &Rule, state: &mut [u64]) -> Level<T> {
         let interval = &rule.interval;
         let capacity = T::capacity(rule);
@@ -339,7 +344,7 @@ impl<T: Ticks> Level<T> {
 }
 
 /// The newest `now` that the state has seen, if it is after `now`. None also if the word cannot mean that.
-#[inline]
+#[inline(always)]
 fn newest(interval: &Interval, state: &[u64], now: u64) -> Option<u64> {
     if interval.horizon == 0 {
         return None;

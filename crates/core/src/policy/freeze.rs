@@ -296,7 +296,7 @@ impl<'d> Freezer<'d> {
             self.draft.limits.iter().map(|limit| self.limit(limit, &quotas)).collect::<Result<Box<[_]>, _>>()?;
         let records = self.records()?;
         let overrides = overrides_in(&records);
-        let operations = self.operations(&overrides)?;
+        let operations = self.operations(&limits, &overrides)?;
         let written = self.written(&overrides)?;
         let default_operation = self.operation(&self.draft.default_operation)?;
         Ok(Policy {
@@ -371,7 +371,7 @@ impl<'d> Freezer<'d> {
         Ok(records.into())
     }
 
-    fn operations(&mut self, overrides: &Overrides) -> Result<Box<[Operation]>, FreezeError> {
+    fn operations(&mut self, frozen: &[Limit], overrides: &Overrides) -> Result<Box<[Operation]>, FreezeError> {
         for limit in &self.draft.limits {
             for operation in limit.on.iter().flatten() {
                 self.operation(operation)?;
@@ -390,7 +390,7 @@ impl<'d> Freezer<'d> {
                         Arc::clone(place.insert(Arc::new(self.quota(limit, tree, Some(operation), overrides)?)))
                     }
                 };
-                candidates.push(Candidate { limit, quota });
+                candidates.push(Candidate::new(limit, &frozen[limit.index()], quota));
             }
             operations.push(Operation {
                 name: operation.name.as_str().into(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AttributeId, Condition, Cost, Limit, LimitId, Per, Policy, Record};
+use super::{AttributeId, Condition, Cost, Limit, LimitId, Mode, Per, Policy, Record, reads::AttributeSet};
 use crate::{Algorithm, Attributes, Demand, Key, Purpose, Rule, Span, Timestamp, bounds};
 
 /// The place of a rule in its policy.
@@ -32,6 +32,23 @@ pub(crate) struct Candidate {
     pub(crate) limit: LimitId,
     /// Shared by the operations that settle no choice of it otherwise.
     pub(crate) quota: Arc<Node>,
+    /// The rule, where there is no condition and no choice but what records say.
+    pub(crate) settled: Option<RuleId>,
+    /// The attributes without which it does not apply.
+    pub(crate) needs: AttributeSet,
+    pub(crate) is_enforced: bool,
+}
+
+impl Candidate {
+    pub(crate) fn new(id: LimitId, limit: &Limit, quota: Arc<Node>) -> Candidate {
+        let needed = limit.per.iter().filter(|per| matches!(per, Per::Required(_)));
+        let needs = needed.fold(AttributeSet::default(), |needs, per| needs.with(per.attribute()));
+        let settled = match &*quota {
+            Node::Rule(rule) if limit.conditions.is_empty() => Some(*rule),
+            _ => None,
+        };
+        Candidate { limit: id, quota, settled, needs, is_enforced: limit.mode == Mode::Enforce }
+    }
 }
 
 /// All rules of a policy.
@@ -124,7 +141,13 @@ impl Planned {
 pub struct ChargeList {
     entries: [Planned; bounds::MAX_CHARGES],
     length: usize,
+    /// Those of enforced limits.
+    enforced: Places,
 }
+
+/// Places in a list of charges, by bit.
+pub(crate) type Places = u16;
+const _: () = assert!(bounds::MAX_CHARGES <= Places::BITS as usize);
 
 impl ChargeList {
     /// Nothing to charge.
@@ -175,6 +198,12 @@ impl<'a> Charges<'a> {
         self.len() == 0
     }
 
+    /// The places of enforced limits.
+    #[inline]
+    pub(crate) fn enforced(&self) -> Places {
+        self.list.enforced
+    }
+
     /// The charge at a place; panics beyond the last.
     #[inline]
     pub fn charge(&self, index: usize) -> Charge<'a> {
@@ -193,25 +222,50 @@ impl Policy {
     /// See [`ChargeList::resolve`].
     #[inline]
     fn resolve(&self, demand: &Demand<'_>, now: Timestamp, list: &mut ChargeList) {
-        list.length = 0;
-        let mut found = None;
+        let (mut length, mut enforced, mut found) = (0, 0, None);
         let facts = Facts::of(self, demand.attributes(), now, &mut found);
         for candidate in &self.operation(demand.operation()).candidates {
-            let limit = &self.limits[candidate.limit.index()];
-            if !facts.applies(limit) {
+            if !demand.attributes().present().has_all_of(candidate.needs) {
                 continue;
             }
-            if let Some(rule) = facts.quota(candidate.limit, &candidate.quota) {
+            let limit = &self.limits[candidate.limit.index()];
+            let rule = match candidate.settled {
+                Some(rule) if facts.records.is_empty() => Some(rule),
+                _ => facts.rule(candidate, limit),
+            };
+            if let Some(rule) = rule {
                 let (need, takes) = cost_of(demand, limit, self.rules.rule(rule));
-                list.entries[list.length] = Planned { need, rule, limit: candidate.limit, takes };
-                list.length += 1;
+                list.entries[length] = Planned { need, rule, limit: candidate.limit, takes };
+                enforced |= Places::from(candidate.is_enforced) << length;
+                length += 1;
             }
         }
+        (list.length, list.enforced) = (length, enforced);
     }
 
     /// The plan in the first record of `attributes` that names one.
+    #[inline]
     pub fn recorded_plan<'a>(&'a self, attributes: &Attributes<'_>) -> Option<&'a str> {
+        if self.records.is_empty() { None } else { self.look_up_plan(attributes) }
+    }
+
+    #[inline(never)]
+    fn look_up_plan<'a>(&'a self, attributes: &Attributes<'_>) -> Option<&'a str> {
         self.records_of(attributes).find_map(Record::plan)
+    }
+
+    /// The records of attributes, in `found`.
+    #[inline(never)] // Where nothing is recorded, nobody shall pay for the room.
+    fn look_up<'f>(
+        &'f self,
+        attributes: &Attributes<'_>,
+        found: &'f mut Option<[Option<&'f Record>; bounds::MAX_ATTRIBUTES]>,
+    ) -> &'f [Option<&'f Record>] {
+        let found = found.insert([None; bounds::MAX_ATTRIBUTES]);
+        for (place, record) in found.iter_mut().zip(self.records_of(attributes)) {
+            *place = Some(record);
+        }
+        found
     }
 
     fn records_of<'a>(&'a self, attributes: &Attributes<'_>) -> impl Iterator<Item = &'a Record> {
@@ -220,6 +274,7 @@ impl Policy {
 }
 
 /// What must fit, and whether it is taken if it does.
+#[inline]
 fn cost_of(demand: &Demand<'_>, limit: &Limit, rule: &Rule) -> (u64, bool) {
     let (need, takes) = match (demand.cost(limit.unit()), limit.cost()) {
         (Some(cost), _) => (cost, true),
@@ -250,13 +305,7 @@ impl<'f> Facts<'f> {
         now: Timestamp,
         found: &'f mut Option<[Option<&'f Record>; bounds::MAX_ATTRIBUTES]>,
     ) -> Facts<'f> {
-        if policy.records.is_empty() {
-            return Facts { attributes, records: &[], now };
-        }
-        let records = found.insert([None; bounds::MAX_ATTRIBUTES]);
-        for (place, record) in records.iter_mut().zip(policy.records_of(attributes)) {
-            *place = Some(record);
-        }
+        let records: &[_] = if policy.records.is_empty() { &[] } else { policy.look_up(attributes, found) };
         Facts { attributes, records, now }
     }
 
@@ -264,9 +313,11 @@ impl<'f> Facts<'f> {
         self.records.iter().copied().map_while(|record| record)
     }
 
-    fn applies(&self, limit: &Limit) -> bool {
-        let has = |per: &Per| matches!(per, Per::Optional(_)) || self.attributes.value(per.attribute()).is_some();
-        limit.per.iter().all(has) && limit.conditions.iter().all(|condition| self.holds(condition))
+    /// The rule by which a limit applies, if it does, for a demand that has the attributes that it needs.
+    #[inline(never)] // So that limits without choices do not pay for these.
+    fn rule(&self, candidate: &Candidate, limit: &Limit) -> Option<RuleId> {
+        let applies = limit.conditions.iter().all(|condition| self.holds(condition));
+        if applies { self.quota(candidate.limit, &candidate.quota) } else { None }
     }
 
     fn holds(&self, condition: &Condition) -> bool {

@@ -72,10 +72,25 @@ impl Condition {
 
 /// Some attributes of a policy.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AttributeSet(u32);
+pub(crate) struct AttributeSet(u32);
 const _: () = assert!(bounds::MAX_ATTRIBUTES <= 32);
 
 impl AttributeSet {
+    #[inline]
+    pub(crate) fn with(self, attribute: AttributeId) -> AttributeSet {
+        AttributeSet(self.0 | 1 << attribute.index())
+    }
+
+    #[inline]
+    pub(crate) fn without(self, attribute: AttributeId) -> AttributeSet {
+        AttributeSet(self.0 & !(1 << attribute.index()))
+    }
+
+    #[inline]
+    pub(crate) fn has_all_of(self, others: AttributeSet) -> bool {
+        others.0 & !self.0 == 0
+    }
+
     fn has(self, attribute: AttributeId) -> bool {
         self.0 & 1 << attribute.index() != 0
     }
@@ -85,7 +100,7 @@ impl AttributeSet {
         match node {
             Node::Rule(_) | Node::Unlimited | Node::Derived { .. } => {}
             Node::By { attribute, cases, default } => {
-                self.0 |= 1 << attribute.index();
+                *self = self.with(*attribute);
                 cases.iter().map(|(_, node)| node).chain(default.as_deref()).for_each(|node| self.add(node));
             }
             Node::ByAge { steps, default } => {

@@ -94,33 +94,32 @@ impl Fingerprinter {
 
     #[inline]
     fn of<'a>(&self, head: u128, mut values: impl Iterator<Item = Option<&'a str>>) -> Fingerprint {
-        let mut sums = [0; 2];
-        add(&mut sums, halves(head), &self.keys.head);
+        let mut sums = added([0; 2], halves(head), &self.keys.head);
         if let Some(value) = values.next() {
-            self.add_value(&mut sums, value);
+            sums = self.with_value(sums, value);
         }
         for (value, keys) in values.zip(&self.keys.further) {
-            let mut alone = [0; 2];
-            self.add_value(&mut alone, value);
-            for (sum, (alone, keys)) in sums.iter_mut().zip(alone.into_iter().zip(keys)) {
-                *sum = sum.wrapping_add(product(halves(alone), keys));
-            }
+            let alone = self.with_value([0; 2], value);
+            sums = [0, 1].map(|half| sums[half].wrapping_add(product(halves(alone[half]), &keys[half])));
         }
         let [tag, place] = [0, 1].map(|half| brought_down(sums[half], &self.keys.last[half]));
         Fingerprint { tag: tag.max(1), place }
     }
 
-    #[inline]
-    fn add_value(&self, sums: &mut Keyed<u128>, value: Option<&str>) {
+    /// Inlined, so that the value need not be handed over in memory: what was just written there in two words and is read
+    /// as one is waited for.
+    #[inline(always)]
+    fn with_value(&self, sums: Keyed<u128>, value: Option<&str>) -> Keyed<u128> {
         let bytes = value.unwrap_or_default().as_bytes();
         let length = value.map_or(MISSING, |value| value.len() as u64);
-        add(sums, [length, 0], &self.keys.length);
+        let mut sums = added(sums, [length, 0], &self.keys.length);
         let (chunks, rest) = bytes.as_chunks::<16>();
         for (chunk, keys) in chunks.iter().zip(&self.keys.value) {
-            add(sums, words(chunk), keys);
+            sums = added(sums, words(chunk), keys);
         }
-        if let (false, Some(keys)) = (rest.is_empty(), self.keys.value.get(chunks.len())) {
-            add(sums, ending(bytes), keys);
+        match self.keys.value.get(chunks.len()) {
+            Some(keys) if !rest.is_empty() => added(sums, ending(bytes), keys),
+            _ => sums,
         }
     }
 }
@@ -154,12 +153,10 @@ fn halves(number: u128) -> [u64; 2] {
     [number & u128::from(u64::MAX), number >> 64].map(|half| u64::try_from(half).unwrap_or(0))
 }
 
-/// Counts a pair of words for both halves.
+/// The sums with a pair of words.
 #[inline]
-fn add(sums: &mut Keyed<u128>, pair: [u64; 2], keys: &Keyed<[u64; 2]>) {
-    for (sum, keys) in sums.iter_mut().zip(keys) {
-        *sum = sum.wrapping_add(product(pair, keys));
-    }
+fn added(sums: Keyed<u128>, pair: [u64; 2], keys: &Keyed<[u64; 2]>) -> Keyed<u128> {
+    [0, 1].map(|half| sums[half].wrapping_add(product(pair, &keys[half])))
 }
 
 #[inline]

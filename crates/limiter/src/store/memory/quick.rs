@@ -1,8 +1,8 @@
 //! The common case: a demand on one to four counters of the smallest class, all of which exist.
 //!
-//! They are read without a lock, at one instant. If that refuses, or there is nothing to charge, that is the answer. If
-//! it admits, what the counters will say is computed before anything is locked; then each bucket is locked if it still
-//! has the version that was read, so that nothing need be read again. Under the locks there are only stores.
+//! They are read without a lock, at one instant, and what each will be and say if it is charged is computed at once, before
+//! anything is locked. If one refuses, or there is nothing to charge, nothing is changed. Else each bucket is locked if it
+//! still has the version that was read, so that nothing need be read again. Under the locks there are only stores.
 //!
 //! All else (counters that do not exist, other classes, more charges, refused attempts that count, somebody else in a
 //! bucket all the time) is left to `transaction.rs`, which decides the same.
@@ -26,6 +26,8 @@ struct Found<'m> {
     version: Version,
     slot: usize,
     state: [u64; 2],
+    /// Its state once it is charged; as it was, if it is not.
+    charged: [u64; 2],
     becomes: Becomes,
 }
 
@@ -80,17 +82,17 @@ fn attempt<const N: usize>(
     statuses: &mut Statuses,
     now: Timestamp,
 ) -> Attempt {
-    let looked: [Option<Found<'_>>; N] = array::from_fn(|index| Found::look(table, &sought[index]));
-    if looked.iter().any(Option::is_none) {
-        return Attempt::Uncommon;
+    let mut found = [Found::nowhere(table); N];
+    for (found, sought) in found.iter_mut().zip(sought) {
+        let Some(seen) = Found::look(table, sought) else { return Attempt::Uncommon };
+        *found = seen;
     }
-    let mut found = looked.map(|found| found.unwrap_or_else(|| Found::nowhere(table)));
     if !found.iter().all(|found| found.bucket.is_still(found.version)) {
         return Attempt::Disturbed;
     }
     let (mut refuses, mut charges_any, mut counts_misfit) = (false, false, false);
     for (index, (found, charge)) in found.iter_mut().zip(charges).enumerate() {
-        let status = charge.rule().peek(&found.state, charge.need(), now);
+        let status = charge.rule().spend(&mut found.charged, charge.need(), charge.take(), now);
         statuses.set(index, status, Basis::Counter);
         if !status.fits() {
             refuses |= charge.limit().mode() == Mode::Enforce;
@@ -103,13 +105,16 @@ fn attempt<const N: usize>(
     if counts_misfit || refuses && charges.iter().any(Charge::counts_refused) {
         return Attempt::Uncommon;
     }
+    if refuses && charges_any {
+        // Of what would have been charged, how it is.
+        for (index, (found, charge)) in found.iter().zip(charges).enumerate() {
+            if found.becomes != Becomes::Same {
+                statuses.set(index, charge.rule().peek(&found.state, charge.need(), now), Basis::Counter);
+            }
+        }
+    }
     if refuses || !charges_any {
         return Attempt::Decided;
-    }
-    for (index, (found, charge)) in found.iter_mut().zip(charges).enumerate() {
-        if found.becomes != Becomes::Same {
-            statuses.set(index, charge.rule().charge(&mut found.state, charge.take(), now), Basis::Counter);
-        }
     }
     if !write(&found) {
         return Attempt::Disturbed;
@@ -148,7 +153,7 @@ fn write<const N: usize>(found: &[Found<'_>; N]) -> bool {
         }
     }
     for counter in found.iter().filter(|counter| counter.becomes != Becomes::Same) {
-        counter.bucket.set_state(counter.slot, counter.state);
+        counter.bucket.set_state(counter.slot, counter.charged);
     }
     order[..locks].iter().for_each(|place| found[*place].bucket.unlock_changed(found[*place].version));
     true
@@ -167,12 +172,13 @@ impl<'m> Found<'m> {
         let bucket = table.small_bucket(index);
         let version = bucket.version();
         let slot = bucket.find(tag)?;
-        Some(Found { bucket, index, version, slot, state: bucket.state(slot), becomes: Becomes::Same })
+        let state = bucket.state(slot);
+        Some(Found { bucket, index, version, slot, state, charged: state, becomes: Becomes::Same })
     }
 
     /// What stands for a counter where none is looked at any more.
     fn nowhere(table: &'m Table) -> Found<'m> {
         let (bucket, version) = (table.small_bucket(0), Version::default());
-        Found { bucket, index: 0, version, slot: 0, state: [0; 2], becomes: Becomes::Same }
+        Found { bucket, index: 0, version, slot: 0, state: [0; 2], charged: [0; 2], becomes: Becomes::Same }
     }
 }

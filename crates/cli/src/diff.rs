@@ -277,7 +277,13 @@ fn limit_facts(limit: &LimitDraft) -> Facts {
     let per = limit.per.iter().map(|(name, optional)| if *optional { format!("{name}?") } else { name.clone() });
     say(&mut facts, "per", some_or(listed(per), "everybody together"), &());
     say(&mut facts, "on", limit.on.as_ref().map_or("all operations".to_owned(), |on| listed(on.iter().cloned())), &());
-    say(&mut facts, "unit", limit.unit.clone(), &());
+    match &limit.distinct {
+        Some((name, is_optional)) => {
+            let name = if *is_optional { format!("{name}?") } else { name.clone() };
+            say(&mut facts, "unit", format!("distinct {name}"), &());
+        }
+        None => say(&mut facts, "unit", limit.unit.clone(), &()),
+    }
     say(&mut facts, "mode", if limit.mode == Mode::Shadow { "shadow" } else { "enforce" }.to_owned(), &());
     say(&mut facts, "algorithm", algorithm(limit.algorithm), &());
     if limit.cost == Cost::Settled {

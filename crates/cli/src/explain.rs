@@ -207,7 +207,8 @@ fn one_limit(limit: &ToldLimit, paint: Paint, text: &mut String) {
         (true, true) => paint.good("+"),
         (true, false) => paint.bad("x"),
     };
-    let quota = limit.quota.as_ref().map(|quota| format!(": {}", quota_text(quota, &limit.unit))).unwrap_or_default();
+    let quota =
+        limit.quota.as_ref().map(|quota| format!(": {}", quota_text(quota, &counted(limit)))).unwrap_or_default();
     let mode = if limit.mode == "enforce" { String::new() } else { format!(" ({})", limit.mode) };
     let binds = if limit.binds { paint.bold(", binds") } else { String::new() };
     let applies = if limit.applies { "" } else { " does not apply" };
@@ -234,9 +235,21 @@ fn one_limit(limit: &ToldLimit, paint: Paint, text: &mut String) {
         let counter = if counter.is_empty() { "everybody together".to_owned() } else { counter.join(", ") };
         let _ = writeln!(text, "{INDENT}counter: {counter}");
     }
-    if let Some(standing) = &limit.standing {
-        let _ = writeln!(text, "{INDENT}{}", standing_text(standing, &limit.unit, paint));
+    if let Some(distinct) = &limit.distinct
+        && let Some(seen) = distinct.seen
+    {
+        let value = distinct.value.as_ref().map_or("missing".to_owned(), |value| format!("`{value}`"));
+        let seen = if seen { "counted before in this window, charged nothing" } else { "new in this window" };
+        let _ = writeln!(text, "{INDENT}{} {value}: {seen}", distinct.attribute);
     }
+    if let Some(standing) = &limit.standing {
+        let _ = writeln!(text, "{INDENT}{}", standing_text(standing, &counted(limit), paint));
+    }
+}
+
+/// What a limit counts: a unit, or distinct values.
+fn counted(limit: &ToldLimit) -> String {
+    if limit.distinct.is_some() { format!("distinct {}s", limit.unit) } else { limit.unit.clone() }
 }
 
 fn quota_text(quota: &ToldQuota, unit: &str) -> String {

@@ -209,6 +209,9 @@ fn sample<'p>(policy: &'p Policy, operation: &'p str) -> Demand<'p> {
 /// The unit and the size of the limit that binds, if a cost above it can be named.
 fn binding<'p>(policy: &'p Policy, decision: &Decision<'_>) -> Option<(&'p str, u64)> {
     let binding = decision.binding().filter(|_| decision.is_admitted())?;
+    if binding.charge.limit().distinct().is_some() {
+        return None;
+    }
     let limit = binding.rule().limit();
     let unit = policy.unit_name(binding.charge.limit().unit());
     (limit > 0 && limit < tidegate_core::bounds::MAX_AMOUNT).then_some((unit, limit))

@@ -19,7 +19,11 @@ pub(crate) struct LimitSummary {
     /// None: on all operations.
     operations: Option<Vec<String>>,
     per: Vec<String>,
+    /// The unit it counts, or the attribute whose distinct values it counts.
     unit: String,
+    /// The attribute whose distinct values it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distinct: Option<String>,
     mode: &'static str,
     /// Whether refused attempts are charged too.
     count_refused: bool,
@@ -67,7 +71,8 @@ fn summary(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> LimitSummary {
         name: limit.name().to_owned(),
         operations: operations_of(policy, limit).map(|names| names.into_iter().map(str::to_owned).collect()),
         per: per_of(policy, limit),
-        unit: policy.unit_name(limit.unit()).to_owned(),
+        unit: policy.counted(limit).to_owned(),
+        distinct: limit.distinct().map(|of| attribute(policy, of)),
         mode: limit.mode().name(),
         count_refused: limit.counts_refused(),
         quotas: cases.iter().map(|case| quota_summary(policy, case)).collect(),
@@ -147,15 +152,22 @@ fn operations_text(policy: &Policy, limit: &Limit) -> String {
 }
 
 fn per_of(policy: &Policy, limit: &Limit) -> Vec<String> {
-    let name = |per: &Per| {
-        let name = policy.attribute_name(per.attribute());
-        if matches!(per, Per::Optional(_)) { format!("{name}?") } else { name.to_owned() }
-    };
-    limit.per().iter().map(name).collect()
+    limit.per().iter().map(|per| attribute(policy, *per)).collect()
+}
+
+fn attribute(policy: &Policy, per: Per) -> String {
+    let name = policy.attribute_name(per.attribute());
+    if matches!(per, Per::Optional(_)) { format!("{name}?") } else { name.to_owned() }
+}
+
+/// What a limit counts, for people: a unit, or distinct values.
+fn counted(policy: &Policy, limit: &Limit) -> String {
+    let name = policy.counted(limit);
+    if limit.distinct().is_some() { format!("distinct {name}s") } else { name.to_owned() }
 }
 
 fn quotas_text(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> String {
-    let unit = policy.unit_name(limit.unit());
+    let unit = &counted(policy, limit);
     if cases.len() <= MOST_LISTED {
         let lines: Vec<String> = cases.iter().map(|case| case_text(policy, case, unit)).collect();
         return lines.join("\n");

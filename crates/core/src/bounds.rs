@@ -46,5 +46,9 @@ pub const MAX_OPERATIONS: usize = 20_000;
 /// with it, only the work of hashing.
 pub const MAX_ATTRIBUTE_BYTES: usize = 4_096;
 
+/// Most distinct values that a limit counts in a window. Each has a marker of 32 bytes in the store while the window runs,
+/// so that one counter takes up to 32 MB.
+pub const MAX_DISTINCT: u64 = 1_000_000;
+
 /// Depth of nested quota choices (`by` inside `by`).
 pub const MAX_QUOTA_DEPTH: usize = 4;

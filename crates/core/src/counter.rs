@@ -116,6 +116,16 @@ impl Status {
     pub fn fits(&self) -> bool {
         self.retry_after == Wait::None
     }
+
+    /// The end of the window that a demand at `now` counts in; none where one would begin with it.
+    pub fn window_end(&self, now: Timestamp) -> Option<Timestamp> {
+        (!self.reset_after.is_zero()).then(|| now.plus(self.reset_after))
+    }
+
+    /// The same where nothing is asked for, which always fits.
+    pub fn of_nothing(self) -> Status {
+        Status { retry_after: Wait::None, ..self }
+    }
 }
 
 /// A quota and the algorithm that counts it, checked and ready to count.

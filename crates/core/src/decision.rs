@@ -18,6 +18,8 @@ pub enum Basis {
     /// The counter.
     #[default]
     Counter,
+    /// The counter of distinct values and a marker: the value was counted before in this window, and is charged nothing.
+    Seen,
     /// The store holds as many counters as it may and had no room for this one; the limit refuses until there is.
     StoreFull,
 }
@@ -31,6 +33,17 @@ pub enum Part {
     All,
     /// As much of it as is left, by [`Rule::charge_left`].
     Left,
+}
+
+impl Basis {
+    /// Its name in answers; none for the counter alone.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Basis::Counter => None,
+            Basis::Seen => Some("seen"),
+            Basis::StoreFull => Some("store-full"),
+        }
+    }
 }
 
 /// What a store answers to charges: one status for each, in their order.
@@ -63,6 +76,12 @@ impl Statuses {
         self.list[index]
     }
 
+    /// What the status of the charge at `index` rests on.
+    #[inline]
+    pub fn basis(&self, index: usize) -> Basis {
+        self.bases[index]
+    }
+
     /// The verdict on `charges`: refused if a limit that is enforced does not fit.
     ///
     /// Stores call it too, between looking and charging, so that all of them rule alike.
@@ -79,14 +98,14 @@ impl Statuses {
 
     /// How much is taken of the charge at `index`, after a peek has set its status.
     ///
-    /// Admitted: what fits, which is everything but what a shadow limit would have refused. A limit that counts refused
+    /// Nothing of a distinct value that was counted before. Admitted: what fits, which is everything but what a shadow limit would have refused. A limit that counts refused
     /// attempts takes what is left otherwise: of a refused demand, and in shadow mode of one that it would have refused
     /// itself, so that it tells what it would do if it were enforced.
     #[inline]
     pub fn part(&self, index: usize, charge: &Charge<'_>, verdict: Verdict) -> Part {
         let status = self.list[index];
         match verdict {
-            _ if charge.take() == 0 => Part::Nothing,
+            _ if charge.take() == 0 || self.bases[index] == Basis::Seen => Part::Nothing,
             Verdict::Admitted if status.fits() => Part::All,
             _ if charge.counts_refused() && self.has_left(index, charge) => Part::Left,
             _ => Part::Nothing,

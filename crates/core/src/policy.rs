@@ -178,6 +178,9 @@ impl Operation {
 pub struct Limit {
     name: Box<str>,
     per: Box<[Per]>,
+    distinct: Option<Per>,
+    /// Where distinct values are counted, what their markers are named by: `per`, then `distinct`.
+    marked_by: Box<[Per]>,
     unit: UnitId,
     cost: Cost,
     mode: Mode,
@@ -200,7 +203,19 @@ impl Limit {
         &self.per
     }
 
-    /// The unit it counts.
+    /// The attribute whose distinct values it counts in place of requests: in each window every value once. An optional
+    /// one that is missing is a value too.
+    #[inline]
+    pub fn distinct(&self) -> Option<Per> {
+        self.distinct
+    }
+
+    /// What the markers of distinct values are named by.
+    pub(crate) fn marked_by(&self) -> &[Per] {
+        &self.marked_by
+    }
+
+    /// The unit it counts; of distinct values it means nothing.
     pub fn unit(&self) -> UnitId {
         self.unit
     }
@@ -331,6 +346,14 @@ impl Policy {
     /// A unit's name.
     pub fn unit_name(&self, unit: UnitId) -> &str {
         &self.units[unit.index()]
+    }
+
+    /// The name of what a limit counts: its unit's, or that of the attribute whose distinct values it counts.
+    pub fn counted(&self, limit: &Limit) -> &str {
+        match limit.distinct() {
+            Some(of) => self.attribute_name(of.attribute()),
+            None => self.unit_name(limit.unit),
+        }
     }
 
     /// All units' names, in the order of their places, for what outlives the policy.

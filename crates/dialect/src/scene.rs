@@ -102,10 +102,10 @@ impl<'s, 'a> Scene<'s, 'a> {
     }
 
     fn unit(&self, ruling: Ruling<'a>) -> &'a str {
-        let unit = ruling.charge.limit().unit();
+        let limit = ruling.charge.limit();
         match ruling.rule().algorithm() {
-            Algorithm::Concurrency if unit == UnitId::REQUESTS => "concurrent-requests",
-            _ => self.decision.demand().policy().unit_name(unit),
+            Algorithm::Concurrency if limit.unit() == UnitId::REQUESTS => "concurrent-requests",
+            _ => self.decision.demand().policy().counted(limit),
         }
     }
 

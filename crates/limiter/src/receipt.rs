@@ -53,7 +53,9 @@ impl Receipt {
         let mut entries = Vec::new();
         if decision.is_admitted() && decision.demand().purpose() != Purpose::Peek {
             for ruling in decision.rulings() {
-                if ruling.status.fits() && is_kept(&ruling.charge) {
+                // A value that was counted stays counted: others may have been admitted because it was.
+                let is_distinct = ruling.charge.limit().distinct().is_some();
+                if ruling.status.fits() && !is_distinct && is_kept(&ruling.charge) {
                     entries.push(entry(&ruling, decision.at(), store));
                 }
             }

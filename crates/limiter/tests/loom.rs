@@ -11,8 +11,8 @@ use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
 use tidegate_core::{
-    ChargeList, Demand, LimitDraft, OperationDraft, Policy, PolicyDraft, Purpose, Quota, QuotaTree, Span, Status,
-    Statuses, Timestamp,
+    Basis, ChargeList, Demand, LimitDraft, OperationDraft, Policy, PolicyDraft, Purpose, Quota, QuotaTree, Span,
+    Status, Statuses, Timestamp,
 };
 use tidegate_limiter::{Limiter, ManualClock, Memory, MemoryOptions};
 
@@ -22,10 +22,15 @@ type Subject = Arc<Limiter<ManualClock, ()>>;
 
 /// Limits of `amounts` per second, called `a`, `b`, …, each per the attribute of its own name.
 fn policy(amounts: &[u64]) -> &'static Policy {
+    policy_of(amounts, None)
+}
+
+fn policy_of(amounts: &[u64], distinct: Option<(String, bool)>) -> &'static Policy {
     let names = ["a", "b", "c"];
     let limit = |(amount, name): (&u64, &&str)| LimitDraft {
         name: (*name).into(),
         per: vec![((*name).into(), false)],
+        distinct: distinct.clone(),
         quota: QuotaTree::Fixed(Quota::per(*amount, Span::from_secs(1))),
         ..LimitDraft::default()
     };
@@ -38,6 +43,11 @@ fn policy(amounts: &[u64]) -> &'static Policy {
         ..PolicyDraft::default()
     };
     Box::leak(Box::new(Policy::freeze(&draft).expect("a policy that freezes")))
+}
+
+/// Of five distinct values of `b` per second, per `a`.
+fn distinct_policy() -> &'static Policy {
+    policy_of(&[5], Some(("b".to_owned(), false)))
 }
 
 fn demand(policy: &'static Policy, attributes: &[(&str, &'static str)]) -> Demand<'static> {
@@ -290,4 +300,53 @@ fn a_late_demand_on_a_forgotten_counter_counts_as_the_newest() {
         assert!(!status.fits() && ends == later || status.fits() && ends == second, "{status:?}");
     });
     assert!(runs > 100, "{runs} runs");
+}
+
+/// I1, I8: two threads bring the same new value: one of them counts it. Whoever looks meanwhile sees it counted and marked,
+/// or neither.
+#[test]
+fn a_distinct_value_is_counted_once() {
+    let policy = distinct_policy();
+    let asked = demand(policy, &[("a", "k"), ("b", "v")]);
+    let seen = move |limiter: &Subject| {
+        let peek = asked.with_purpose(Purpose::Peek);
+        let decision = limiter.check(&peek);
+        let ruling = decision.binding().expect("a limit");
+        (ruling.status.remaining, ruling.basis)
+    };
+    for is_brought_twice in [false, true] {
+        let runs = in_every_order(2, move |limiter| {
+            let other = also(&limiter, move |limiter| match is_brought_twice {
+                true => assert!(is_admitted(limiter, &asked)),
+                false => {
+                    let looked = seen(limiter);
+                    assert!(looked == (5, Basis::Counter) || looked == (4, Basis::Seen), "{looked:?}");
+                }
+            });
+            assert!(is_admitted(&limiter, &asked));
+            end(other);
+            assert_eq!((seen(&limiter), limiter.store().counters()), ((4, Basis::Seen), 2));
+        });
+        assert!(runs > 20, "{runs} runs");
+    }
+}
+
+/// Two threads bring a value each to counters of their own, whose markers may stand in one bucket.
+#[test]
+fn markers_of_two_counters_share_a_bucket() {
+    let policy = distinct_policy();
+    let of = |key: &'static str, value: &'static str| demand(policy, &[("a", key), ("b", value)]);
+    let [one, other] = [of("k", "v"), of("l", "v")];
+    let runs = in_every_order(1, move |limiter| {
+        let brought = also(&limiter, move |limiter| is_admitted(limiter, &other));
+        let both = [is_admitted(&limiter, &one), end(brought)];
+        // Four slots are just enough; where each took a place that the other needed, one is refused and leaves nothing.
+        let counted = both.iter().filter(|is_admitted| **is_admitted).count();
+        assert_eq!(limiter.store().counters(), 2 * counted);
+        for (asked, is_admitted) in [one, other].iter().zip(both) {
+            assert_eq!(left(&limiter, asked), [if is_admitted { 4 } else { 5 }]);
+        }
+        assert!(counted > 0);
+    });
+    assert!(runs > 20, "{runs} runs");
 }

@@ -146,6 +146,7 @@ pub(crate) struct Limit {
     pub(crate) align: Option<Text>,
     pub(crate) zone: Option<Text>,
     pub(crate) unit: Option<Text>,
+    pub(crate) distinct: Option<Text>,
     pub(crate) mode: Option<Text>,
     /// Where it is said, and what.
     pub(crate) count_refused: Option<(Place, bool)>,
@@ -235,6 +236,7 @@ const LIMIT_KEYS: &[&str] = &[
     "align",
     "zone",
     "unit",
+    "distinct",
     "mode",
     "count_refused",
     "when",
@@ -531,6 +533,7 @@ fn limit(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Limit> {
         align: fields.get("align").and_then(|field| reader.text(field)),
         zone: fields.get("zone").and_then(|field| reader.text(field)),
         unit: fields.get("unit").and_then(|field| reader.text(field)),
+        distinct: fields.get("distinct").and_then(|field| reader.text(field)),
         mode: fields.get("mode").and_then(|field| reader.text(field)),
         count_refused: fields.get("count_refused").and_then(|field| Some((field.key.place, reader.boolean(field)?))),
         when: conditions(reader, &fields, "when"),

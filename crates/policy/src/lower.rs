@@ -135,6 +135,7 @@ fn place_of(file: &File, error: &FreezeError) -> Place {
     let name = match error {
         FreezeError::Rule { limit, .. }
         | FreezeError::DerivedFromDerived { limit }
+        | FreezeError::Distinct { limit }
         | FreezeError::QuotaTooDeep { limit } => limit,
         _ => return Place::at(0),
     };

@@ -214,6 +214,7 @@ kinds! {
     BAD_VERIFICATION    "E054" "tokens that cannot be verified so"
     UNKNOWN_ZONE        "E060" "unknown time zone"
     MISALIGNED          "E061" "windows that cannot begin there"
+    BAD_DISTINCT        "E062" "distinct values that cannot be counted so"
     BAD_SERVING         "E080" "not a host, prefix or upstream"
     REFUSED             "E099" "refused when it was put together"
     UNUSED_ATTRIBUTE    "W001" "an attribute that nothing uses"
@@ -513,6 +514,10 @@ impl Problem {
 
     pub(crate) fn misaligned(place: Place, label: &str, help: &str) -> Problem {
         Problem::new(&MISALIGNED, place, "windows cannot begin there".to_owned(), label).help(help)
+    }
+
+    pub(crate) fn bad_distinct(place: Place, label: &str, help: &str) -> Problem {
+        Problem::new(&BAD_DISTINCT, place, "distinct values cannot be counted so".to_owned(), label).help(help)
     }
 
     pub(crate) fn bad_choice(place: Place, message: &str, label: &str, help: &str) -> Problem {

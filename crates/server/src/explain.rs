@@ -14,8 +14,8 @@ use tidegate_policy::question::{Question, Request};
 use tidegate_policy::{Facts, Finding, Sourced, TokenFault, TrustedBy};
 
 pub use told::{
-    Explanation, Seconds, ToldAnswer, ToldAnswers, ToldAttribute, ToldFault, ToldLimit, ToldPlace, ToldQuota,
-    ToldReason, ToldRecord, ToldRequest, ToldStanding, ToldStep, ToldToken,
+    Explanation, Seconds, ToldAnswer, ToldAnswers, ToldAttribute, ToldDistinct, ToldFault, ToldLimit, ToldPlace,
+    ToldQuota, ToldReason, ToldRecord, ToldRequest, ToldStanding, ToldStep, ToldToken,
 };
 
 use crate::Api;
@@ -225,7 +225,12 @@ fn limit(policy: &Policy, explained: &Explained<'_>, decision: &Decision<'_>) ->
         name: limit.name().to_owned(),
         mode: limit.mode().name().to_owned(),
         count_refused: limit.counts_refused(),
-        unit: policy.unit_name(limit.unit()).to_owned(),
+        unit: policy.counted(limit).to_owned(),
+        distinct: limit.distinct().map(|of| ToldDistinct {
+            attribute: name(of.attribute()),
+            value: decision.demand().attributes().value(of.attribute()).map(str::to_owned),
+            seen: ruling.map(|ruling| ruling.basis == Basis::Seen),
+        }),
         applies: explained.applies(),
         binds,
         reasons: explained.reasons.iter().map(|reason| told_reason(policy, reason)).collect(),
@@ -257,7 +262,7 @@ impl ToldStanding {
     pub fn of(limit: u64, need: u64, status: Status, basis: Basis) -> ToldStanding {
         ToldStanding {
             fits: status.fits(),
-            need,
+            need: if basis == Basis::Seen { 0 } else { need },
             limit,
             remaining: status.remaining,
             reset_after_s: status.reset_after.into(),
@@ -267,7 +272,7 @@ impl ToldStanding {
                 Wait::Release | Wait::Never => None,
             },
             awaits_release: status.retry_after == Wait::Release,
-            basis: (basis == Basis::StoreFull).then(|| "store-full".to_owned()),
+            basis: basis.name().map(str::to_owned),
         }
     }
 }
@@ -368,7 +373,10 @@ fn answers(api: &Api, demand: &Demand<'_>, decision: &Decision<'_>) -> ToldAnswe
     if decision.is_admitted() {
         let binding = decision.binding();
         let refused = binding.and_then(|binding| supposing_used_up(&asked, decision, binding.name()));
-        let supposing = binding.map(|binding| format!("nothing were left of `{}`", binding.name()));
+        let supposing = binding.map(|binding| match binding.basis {
+            Basis::Seen => format!("nothing were left of `{}`, and the value were new", binding.name()),
+            _ => format!("nothing were left of `{}`", binding.name()),
+        });
         ToldAnswers { admitted: given, refused: refused.map(|refused| spelled(api, &refused, supposing)) }
     } else {
         let admitted = supposing_fresh(&asked, decision);

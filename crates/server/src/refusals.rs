@@ -94,13 +94,16 @@ struct Numbers {
     status: Status,
     basis: Basis,
     mode: Mode,
+    is_distinct: bool,
 }
 
 /// One limit in a refusal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitNumbers<'r> {
-    /// The unit that it counts.
+    /// The unit that it counts, or the attribute.
     pub unit: &'r str,
+    /// Whether it counts distinct values of an attribute.
+    pub is_distinct: bool,
     /// The most units that fit at once.
     pub limit: u64,
     /// The units that had to fit.
@@ -195,9 +198,10 @@ impl Refusal {
                 status: ruling.status,
                 basis: ruling.basis,
                 mode: ruling.charge.limit().mode(),
+                is_distinct: ruling.charge.limit().distinct().is_some(),
             };
             let name = self.note(ruling.name());
-            let unit = self.note(policy.unit_name(ruling.charge.limit().unit()));
+            let unit = self.note(policy.counted(ruling.charge.limit()));
             self.limits.push(RefusedLimit { name, unit, numbers });
         }
     }
@@ -260,8 +264,9 @@ impl Refusal {
         self.limits.iter().enumerate().map(move |(index, kept)| {
             let (name, unit) = (&self.text[from..kept.name], &self.text[kept.name..kept.unit]);
             from = kept.unit;
-            let Numbers { limit, need, status, basis, mode } = kept.numbers;
-            (name, LimitNumbers { unit, limit, need, status, basis, mode }, self.binding == Some(index))
+            let Numbers { limit, need, status, basis, mode, is_distinct } = kept.numbers;
+            let numbers = LimitNumbers { unit, is_distinct, limit, need, status, basis, mode };
+            (name, numbers, self.binding == Some(index))
         })
     }
 }

@@ -51,7 +51,7 @@ pub enum Reason<'a> {
         /// On these, in their order.
         on: &'a [OperationId],
     },
-    /// It counts by an attribute that the demand lacks.
+    /// It counts by an attribute that the demand lacks, or the distinct values of one.
     Missing(AttributeId),
     /// A condition on an attribute does not hold.
     Condition {
@@ -178,7 +178,7 @@ impl<'a> Known<'a> {
             return Explained { id, limit, reasons: vec![Reason::OtherOperation { on }], origin: None, counter };
         }
         let mut reasons = Vec::new();
-        for per in &limit.per {
+        for per in limit.per.iter().chain(&limit.distinct) {
             if let Per::Required(attribute) = per
                 && self.attributes.value(*attribute).is_none()
             {

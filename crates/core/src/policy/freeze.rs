@@ -57,6 +57,8 @@ pub struct LimitDraft {
     pub on: Option<Vec<String>>,
     /// The attributes it counts by, and whether each is optional.
     pub per: Vec<(String, bool)>,
+    /// The attribute whose distinct values it counts in place of a unit, and whether it is optional.
+    pub distinct: Option<(String, bool)>,
     /// The unit it counts.
     pub unit: String,
     /// What a demand costs it.
@@ -84,6 +86,7 @@ impl Default for LimitDraft {
             name: String::new(),
             on: None,
             per: Vec::new(),
+            distinct: None,
             unit: "requests".to_owned(),
             cost: Cost::One,
             quota: QuotaTree::Unlimited,
@@ -215,6 +218,12 @@ pub enum FreezeError {
         /// Which limit.
         limit: String,
     },
+    /// Distinct values are counted by another algorithm than a fixed window, at a cost that is known afterwards, or up to
+    /// more than [`bounds::MAX_DISTINCT`].
+    Distinct {
+        /// Of which limit.
+        limit: String,
+    },
     /// The choices of a quota are nested deeper than [`bounds::MAX_QUOTA_DEPTH`].
     QuotaTooDeep {
         /// Of which limit.
@@ -237,6 +246,10 @@ impl fmt::Display for FreezeError {
             }
             FreezeError::HoldsRefused { limit } => {
                 write!(f, "limit `{limit}` would hold refused attempts, which nobody releases")
+            }
+            FreezeError::Distinct { limit } => {
+                let most = bounds::MAX_DISTINCT;
+                write!(f, "limit `{limit}`: fixed windows alone count distinct values, none settled, {most} at most")
             }
             FreezeError::QuotaTooDeep { limit } => {
                 write!(f, "quota of limit `{limit}` nests deeper than {} choices", bounds::MAX_QUOTA_DEPTH)
@@ -328,17 +341,20 @@ impl<'d> Freezer<'d> {
             conditions.push(Condition::NotIn(self.attribute(attribute)?, boxed(values)));
         }
         conditions.extend(draft.exempt_created_before.map(Condition::NotCreatedBefore));
-        let mut per = Vec::new();
-        for (attribute, optional) in &draft.per {
-            let attribute = self.attribute(attribute)?;
-            per.push(if *optional { Per::Optional(attribute) } else { Per::Required(attribute) });
+        let per = draft.per.iter().map(|it| self.per(it)).collect::<Result<Vec<_>, _>>()?;
+        let distinct = draft.distinct.as_ref().map(|it| self.per(it)).transpose()?;
+        let marked_by = if distinct.is_some() { per.iter().copied().chain(distinct).collect() } else { Box::default() };
+        if draft.distinct.is_some() && (draft.algorithm != Algorithm::FixedWindow || draft.cost != Cost::One) {
+            return Err(FreezeError::Distinct { limit: draft.name.clone() });
         }
-        let layout = layout(draft.algorithm);
-        let counted_by = draft.per.iter().map(|(attribute, _)| attribute.as_str());
+        let layout = layout(draft);
         let names = [&self.draft.name, &draft.name, &draft.unit, &layout].into_iter().map(String::as_str);
+        let counted_by = draft.per.iter().chain(&draft.distinct).map(|(attribute, _)| attribute.as_str());
         Ok(Limit {
             name: draft.name.as_str().into(),
             per: per.into(),
+            distinct,
+            marked_by,
             unit: self.unit(&draft.unit)?,
             cost: draft.cost,
             mode: draft.mode,
@@ -533,6 +549,9 @@ impl<'d> Freezer<'d> {
 
     fn rule(&mut self, limit: LimitId, quota: Quota) -> Result<RuleId, FreezeError> {
         let draft = &self.draft.limits[limit.index()];
+        if draft.distinct.is_some() && quota.amount > bounds::MAX_DISTINCT {
+            return Err(FreezeError::Distinct { limit: draft.name.clone() });
+        }
         if let Some(id) = self.rule_ids.get(&(draft.algorithm, quota)) {
             return Ok(*id);
         }
@@ -543,6 +562,11 @@ impl<'d> Freezer<'d> {
         self.rules.0.push(rule);
         self.rule_ids.insert((draft.algorithm, quota), id);
         Ok(id)
+    }
+
+    fn per(&self, (attribute, is_optional): &(String, bool)) -> Result<Per, FreezeError> {
+        let attribute = self.attribute(attribute)?;
+        Ok(if *is_optional { Per::Optional(attribute) } else { Per::Required(attribute) })
     }
 
     fn attribute(&self, name: &str) -> Result<AttributeId, FreezeError> {
@@ -635,10 +659,12 @@ fn boxed(values: &[String]) -> Vec<Box<str>> {
 }
 
 /// What a state's words mean: two rules with the same layout can read each other's states.
-fn layout(algorithm: Algorithm) -> String {
-    match algorithm {
-        Algorithm::SlidingWindow { cells } => format!("{} {cells}", algorithm.name()),
-        _ => algorithm.name().to_owned(),
+fn layout(draft: &LimitDraft) -> String {
+    match draft.algorithm {
+        Algorithm::SlidingWindow { cells } => format!("{} {cells}", draft.algorithm.name()),
+        // What it counts by and whose values it counts stand in one list.
+        _ if draft.distinct.is_some() => format!("{} distinct", draft.algorithm.name()),
+        algorithm => algorithm.name().to_owned(),
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     pub(crate) fn new(id: LimitId, limit: &Limit, quota: Arc<Node>) -> Candidate {
-        let needed = limit.per.iter().filter(|per| matches!(per, Per::Required(_)));
+        let needed = limit.per.iter().chain(&limit.distinct).filter(|per| matches!(per, Per::Required(_)));
         let needs = needed.fold(AttributeSet::default(), |needs, per| needs.with(per.attribute()));
         let settled = match &*quota {
             Node::Rule(rule) if limit.conditions.is_empty() => Some(*rule),
@@ -110,6 +110,12 @@ impl<'a> Charge<'a> {
     pub fn key(&self) -> Key<'a> {
         Key::new(self.limit, self.rule, self.attributes)
     }
+
+    /// Where distinct values are counted, the name of the marker that tells whether this one was counted before. It is
+    /// charged then nothing, and fits whatever remains.
+    pub fn marker(&self) -> Option<Key<'a>> {
+        self.limit.distinct().map(|_| self.key().marker())
+    }
 }
 
 /// A charge by its places in the policy: 16 bytes, so that a list of them is cheap to keep and to clear.
@@ -143,6 +149,8 @@ pub struct ChargeList {
     length: usize,
     /// Those of enforced limits.
     enforced: Places,
+    /// How many of them count distinct values.
+    distinct: usize,
 }
 
 /// Places in a list of charges, by bit.
@@ -193,6 +201,12 @@ impl<'a> Charges<'a> {
         self.list.length
     }
 
+    /// How many of them count distinct values, so that markers have to be looked at.
+    #[inline]
+    pub fn distinct(&self) -> usize {
+        self.list.distinct
+    }
+
     /// Whether no limit applies.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -222,7 +236,7 @@ impl Policy {
     /// See [`ChargeList::resolve`].
     #[inline]
     fn resolve(&self, demand: &Demand<'_>, now: Timestamp, list: &mut ChargeList) {
-        let (mut length, mut enforced, mut found) = (0, 0, None);
+        let (mut length, mut enforced, mut distinct, mut found) = (0, 0, 0, None);
         let facts = Facts::of(self, demand.attributes(), now, &mut found);
         for candidate in &self.operation(demand.operation()).candidates {
             if !demand.attributes().present().has_all_of(candidate.needs) {
@@ -234,13 +248,19 @@ impl Policy {
                 _ => facts.rule(candidate, limit),
             };
             if let Some(rule) = rule {
-                let (need, takes) = cost_of(demand, limit, self.rules.rule(rule));
+                let (need, takes) = match limit.distinct {
+                    None => cost_of(demand, limit, self.rules.rule(rule)),
+                    Some(_) => {
+                        distinct += 1;
+                        (1, demand.purpose() != Purpose::Peek)
+                    }
+                };
                 list.entries[length] = Planned { need, rule, limit: candidate.limit, takes };
                 enforced |= Places::from(candidate.is_enforced) << length;
                 length += 1;
             }
         }
-        (list.length, list.enforced) = (length, enforced);
+        (list.length, list.enforced, list.distinct) = (length, enforced, distinct);
     }
 
     /// The plan in the first record of `attributes` that names one.

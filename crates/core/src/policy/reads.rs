@@ -19,7 +19,7 @@ impl Policy {
         self.able_candidates(operation).any(|candidate| {
             let limit = &self.limits[candidate.limit.index()];
             has_records
-                || limit.per.iter().any(|per| per.attribute() == attribute)
+                || limit.per.iter().chain(&limit.distinct).any(|per| per.attribute() == attribute)
                 || limit.conditions.iter().any(|condition| condition.reads(attribute))
                 || self.node_reads(&candidate.quota, attribute)
                 || self.override_reads(candidate.limit, attribute)

@@ -4,7 +4,8 @@
 //! - `bucket.rs`: a few slots behind one control word, read without writing;
 //! - `table.rs`: where a counter may stand, room for new ones, how idle ones leave;
 //! - `quick.rs`: the common case, read once and changed once;
-//! - `transaction.rs`: one demand over several counters, all or nothing, in every case.
+//! - `transaction.rs`: one demand over several counters, all or nothing, in every case;
+//! - `marker.rs`: which distinct values a counter has counted.
 //!
 //! **Bounds.** Counters are kept in up to three tables, one for each size of state; each holds at most
 //! [`MemoryOptions::max_counters`] counters and takes, once touched, 32 bytes for each of them (fixed windows, token
@@ -19,6 +20,7 @@
 
 mod bucket;
 mod fingerprint;
+mod marker;
 mod quick;
 mod table;
 mod transaction;
@@ -34,6 +36,7 @@ use crate::receipt::Entry;
 use crate::sync::{AtomicU64, Ordering};
 use bucket::Class;
 use fingerprint::Fingerprinter;
+use marker::Marker;
 use table::Table;
 use transaction::Sought;
 
@@ -107,6 +110,9 @@ impl Memory {
     /// Charges all or nothing, as `store.rs` says, into `statuses`. Allocates nothing, and locks nothing
     /// to refuse unless others keep changing what is read.
     pub fn charge(&self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
+        if charges.distinct() > 0 {
+            return self.charge_distinct(charges, statuses, now);
+        }
         // The number of charges is made a constant, so that a demand on one limit does not pay for sixteen.
         match charges.len() {
             0 => {}
@@ -120,8 +126,33 @@ impl Memory {
                     *sought = Sought::of(self, &charge);
                 }
                 self.ask_for(&sought[..more]);
-                transaction::decide::<{ bounds::MAX_CHARGES }>(self, charges, &sought[..more], statuses, now);
+                transaction::decide::<{ bounds::MAX_CHARGES }>(self, charges, &sought[..more], &[], statuses, now);
             }
+        }
+    }
+
+    /// The same where limits count distinct values: their markers are sought behind all counters.
+    #[inline(never)]
+    fn charge_distinct(&self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
+        let mut sought = [Sought::NOTHING; MOST_PLACES];
+        for (sought, charge) in sought.iter_mut().zip(charges.iter()) {
+            *sought = Sought::of(self, &charge);
+        }
+        let mut markers = [Marker::default(); bounds::MAX_CHARGES];
+        let (mut count, places) = (0, &mut sought[charges.len()..]);
+        for (index, charge) in charges.iter().enumerate() {
+            if let Some(key) = charge.marker() {
+                markers[count] = Marker { charge: index };
+                places[count] = Sought::marker(self, key);
+                count += 1;
+            }
+        }
+        let (sought, markers) = (&sought[..charges.len() + count], &markers[..count]);
+        self.ask_for(sought);
+        match sought.len() {
+            ..=2 => transaction::decide::<2>(self, charges, sought, markers, statuses, now),
+            ..=4 => transaction::decide::<4>(self, charges, sought, markers, statuses, now),
+            _ => transaction::decide::<MOST_PLACES>(self, charges, sought, markers, statuses, now),
         }
     }
 
@@ -143,7 +174,7 @@ impl Memory {
         now: Timestamp,
     ) {
         if !quick::decide(&self.small, charges, sought, statuses, now) {
-            transaction::decide::<N>(self, charges, sought, statuses, now);
+            transaction::decide::<N>(self, charges, sought, &[], statuses, now);
         }
     }
 
@@ -155,7 +186,7 @@ impl Memory {
             [one, two] => self.decide(charges, &[*one, *two], statuses, now),
             [one, two, three] => self.decide(charges, &[*one, *two, *three], statuses, now),
             [one, two, three, four] => self.decide(charges, &[*one, *two, *three, *four], statuses, now),
-            more => transaction::decide::<{ bounds::MAX_CHARGES }>(self, charges, more, statuses, now),
+            more => transaction::decide::<{ bounds::MAX_CHARGES }>(self, charges, more, &[], statuses, now),
         }
     }
 
@@ -204,7 +235,7 @@ impl Memory {
     }
 
     pub(crate) fn fingerprint(&self, charge: &Charge<'_>) -> Fingerprint {
-        self.fingerprinter.fingerprint(charge)
+        self.fingerprinter.fingerprint(charge.key())
     }
 
     /// Replaces what was charged by the `actual` amount.
@@ -249,6 +280,9 @@ fn table_of(class: Class, max_counters: usize) -> Table {
     Table::new(class, max_counters).expect("memory for as many counters as there may be")
 }
 
+/// Counters and markers of one demand, at most.
+const MOST_PLACES: usize = 2 * bounds::MAX_CHARGES;
+
 /// Counters that are sought ahead, at most: twice as many as demands, for most have one or two limits; at least those of
 /// one demand. They are kept on the stack.
 const AHEAD: usize = 64;
@@ -292,6 +326,10 @@ impl Ahead<'_> {
     pub(crate) fn charge(&mut self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
         let sought = &self.sought[self.decided..self.decided + charges.len()];
         self.decided += charges.len();
+        if charges.distinct() > 0 {
+            // Markers were not sought.
+            return self.memory.charge_distinct(charges, statuses, now);
+        }
         self.memory.decide_sought(charges, sought, statuses, now);
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! A store is given as a function that makes an empty one; an empty store is a function from charges to statuses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tidegate_core::{
-    Algorithm, Basis, ChargeList, Charges, Demand, LimitDraft, Mode, Policy, Purpose, Quota, QuotaTree, Span, Status,
-    Statuses, Timestamp, UnitId, Verdict, Wait, decide,
+    Algorithm, Basis, Charge, ChargeList, Charges, Demand, LimitDraft, Mode, Policy, Purpose, Quota, QuotaTree, Span,
+    Status, Statuses, Timestamp, UnitId, Verdict, Wait, decide,
 };
 use tidegate_limiter::{Memory, MemoryOptions};
 
@@ -182,7 +182,9 @@ fn agrees_with_a_plain_map(empty: &impl Fn() -> Store) {
             let has_counting = charges.iter().any(|charge| charge.counts_refused());
             counted += u32::from(verdict == Verdict::Refused && has_counting);
             for index in 0..charges.len() {
-                assert_eq!(statuses.status(index), expected.status(index), "{verdict:?} at {now:?}: {charges:?}");
+                let decided = (statuses.status(index), statuses.basis(index));
+                let wanted = (expected.status(index), expected.basis(index));
+                assert_eq!(decided, wanted, "{verdict:?} at {now:?}: {charges:?}");
             }
         }
     }
@@ -190,10 +192,12 @@ fn agrees_with_a_plain_map(empty: &impl Fn() -> Store) {
     assert!(counted > 20_000, "{counted} refused attempts of which something counts");
 }
 
-/// The store as simple as can be: every state by its limit's name and values, for ever.
+/// The store as simple as can be: every state by its limit's name and values, for ever, and every window in which a
+/// distinct value was counted.
 #[derive(Default)]
 struct Model {
     states: HashMap<(String, Vec<Option<String>>), [u64; 64]>,
+    values: HashSet<(String, Vec<Option<String>>, u64)>,
 }
 
 impl Model {
@@ -203,12 +207,21 @@ impl Model {
             let values = charges.charge(index).key().values().map(|value| value.map(String::from)).collect();
             (charges.charge(index).limit().name().to_owned(), values)
         };
+        let value = |charge: &Charge<'_>| {
+            let values = charge.marker()?.values().map(|value| value.map(String::from)).collect();
+            Some((charge.limit().name().to_owned(), values, now.as_micros() / charge.rule().quota().window.as_micros()))
+        };
         for (index, charge) in charges.iter().enumerate() {
             let state = self.states.get(&name(index)).copied().unwrap_or([0; 64]);
-            statuses.set(index, charge.rule().peek(&state, charge.need(), now), Basis::Counter);
+            let is_seen = value(&charge).is_some_and(|value| self.values.contains(&value));
+            let (need, basis) = if is_seen { (0, Basis::Seen) } else { (charge.need(), Basis::Counter) };
+            statuses.set(index, charge.rule().peek(&state, need, now), basis);
         }
         let is_refused = statuses.verdict(charges) == Verdict::Refused;
         for (index, charge) in charges.iter().enumerate().filter(|(_, charge)| charge.take() > 0) {
+            if statuses.basis(index) == Basis::Seen {
+                continue;
+            }
             let mut state = self.states.get(&name(index)).copied().unwrap_or([0; 64]);
             let status = if !is_refused && statuses.status(index).fits() {
                 charge.rule().charge(&mut state, charge.take(), now)
@@ -218,6 +231,11 @@ impl Model {
                 continue;
             };
             self.states.insert(name(index), state);
+            // What was counted is known from then on: it fits, whatever is left.
+            let is_counted = statuses.status(index).remaining > 0;
+            let value = value(&charge).filter(|_| is_counted);
+            let status = if value.is_some() { status.of_nothing() } else { status };
+            self.values.extend(value);
             statuses.set(index, status, Basis::Counter);
         }
         statuses
@@ -250,6 +268,9 @@ impl Traffic {
             _ => Algorithm::Concurrency,
         };
         drafted.count_refused = self.0.below(4) == 0 && algorithm != Algorithm::Concurrency;
+        if algorithm == Algorithm::FixedWindow && self.0.below(2) == 0 {
+            drafted.distinct = Some((self.0.one_of(&["key", "user", "app"]).to_owned(), self.0.below(3) == 0));
+        }
         by(algorithm, drafted)
     }
 

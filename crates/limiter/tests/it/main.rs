@@ -4,6 +4,7 @@ mod batch;
 mod cap;
 mod contract;
 mod disk;
+mod distinct;
 mod limiter;
 mod memory;
 mod receipts;

@@ -178,7 +178,7 @@ impl<'f> Lowering<'f> {
         let sources = self.file.attributes.iter().flat_map(|attribute| &attribute.sources);
         used.extend(sources.flat_map(|source| &source.from).filter_map(|from| from.strip_prefix("attribute:")));
         for limit in &self.file.limits {
-            used.extend(limit.per.iter().map(|per| per.strip_suffix('?').unwrap_or(per)));
+            used.extend(limit.per.iter().chain(&limit.distinct).map(|per| per.strip_suffix('?').unwrap_or(per)));
             used.extend(limit.when.iter().chain(&limit.unless).map(|(attribute, _)| &**attribute));
             limit.quota.iter().for_each(|quota| choosers(quota, &mut used));
         }

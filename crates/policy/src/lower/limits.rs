@@ -30,6 +30,8 @@ pub(super) struct Counting {
     pub(super) is_known: bool,
     /// Where its windows begin.
     pub(super) begins: Begins,
+    /// Whether it counts distinct values.
+    pub(super) is_distinct: bool,
 }
 
 /// Where the windows of a limit begin.
@@ -62,6 +64,7 @@ impl<'f> Lowering<'f> {
             name: limit.name.as_deref().unwrap_or_default().to_owned(),
             on: limit.on.as_ref().map(|on| self.on(on)),
             per: self.per(limit),
+            distinct: self.distinct(limit, counting),
             unit: unit.to_owned(),
             cost,
             quota: self.quota(limit, counting).unwrap_or(QuotaTree::Unlimited),
@@ -95,7 +98,12 @@ impl<'f> Lowering<'f> {
             self.note(Problem::bad_cells(place, "only a sliding window has cells", help));
         }
         let begins = self.begins(limit, algorithm);
-        Counting { algorithm: algorithm.unwrap_or(Algorithm::FixedWindow), is_known: algorithm.is_some(), begins }
+        Counting {
+            algorithm: algorithm.unwrap_or(Algorithm::FixedWindow),
+            is_known: algorithm.is_some(),
+            begins,
+            is_distinct: limit.distinct.is_some(),
+        }
     }
 
     fn begins(&mut self, limit: &file::Limit, algorithm: Option<Algorithm>) -> Begins {
@@ -183,19 +191,46 @@ impl<'f> Lowering<'f> {
         operations.into_iter().map(str::to_owned).collect()
     }
 
+    /// An attribute to count by, and whether it is optional.
+    fn counted<'t>(&mut self, item: &'t Text) -> Option<(&'t str, bool)> {
+        let (name, optional) = match item.strip_suffix('?') {
+            Some(name) => (name, true),
+            None => (&**item, false),
+        };
+        if !self.names.attributes.contains(&name) {
+            let place = item.part(0..name.len());
+            self.note(Problem::unknown_attribute(name, place, &self.names.attributes));
+            return None;
+        }
+        Some((name, optional))
+    }
+
+    /// The attribute whose distinct values are counted, and whether it is optional.
+    fn distinct(&mut self, limit: &file::Limit, counting: Counting) -> Option<(String, bool)> {
+        let item = limit.distinct.as_ref()?;
+        if counting.algorithm != Algorithm::FixedWindow {
+            let label = format!("`{}` cannot tell which values it has counted", counting.algorithm.name());
+            let help = "leave `algorithm` out to count them in fixed windows, or leave `distinct` out";
+            self.note(Problem::bad_distinct(item.place, &label, help));
+        }
+        if let Some(unit) = &limit.unit {
+            let help = "leave `unit` out, or make two limits of it";
+            let label = "distinct values are what it counts, whatever requests cost";
+            self.note(Problem::bad_distinct(unit.place, label, help));
+        }
+        let (name, optional) = self.counted(item)?;
+        if limit.per.iter().any(|per| per.strip_suffix('?').unwrap_or(per) == name) {
+            let label = "also in `per`: each counter would meet one value";
+            self.note(Problem::bad_distinct(item.place, label, "leave it out of `per`, or leave `distinct` out"));
+        }
+        Some((name.to_owned(), optional))
+    }
+
     fn per(&mut self, limit: &file::Limit) -> Vec<(String, bool)> {
         let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
         let mut per = Vec::new();
         for item in &limit.per {
-            let (name, optional) = match item.strip_suffix('?') {
-                Some(name) => (name, true),
-                None => (&**item, false),
-            };
-            if !self.names.attributes.contains(&name) {
-                let place = item.part(0..name.len());
-                self.note(Problem::unknown_attribute(name, place, &self.names.attributes));
-                continue;
-            }
+            let Some((name, optional)) = self.counted(item) else { continue };
             match seen.get(name) {
                 Some(first) => self.note(Problem::repeated(item, "per", *first)),
                 None => {

@@ -146,6 +146,10 @@ impl<'f> Lowering<'f> {
         let name = limit.name.as_deref()?;
         let file::Quota::Text(quota, _) = limit.quota.as_ref()? else { return None };
         let unit = limit.unit.as_deref().unwrap_or("requests");
+        // Fewer values are counted than requests, and how many fewer nobody knows.
+        if limit.distinct.is_some() {
+            return None;
+        }
         let is_settled = self.file.units.iter().any(|known| *known.name == *unit && known.settle.is_some());
         if is_settled || self.is_overridden(name) {
             return None;

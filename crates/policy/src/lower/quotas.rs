@@ -128,6 +128,11 @@ impl Lowering<'_> {
         if !counting.is_known {
             return Some(quota);
         }
+        if counting.is_distinct && quota.amount > bounds::MAX_DISTINCT {
+            let label = format!("at most {} distinct values are counted", bounds::MAX_DISTINCT);
+            self.note(Problem::bad_distinct(text.place, &label, "lower it, or write `\"unlimited\"`"));
+            return None;
+        }
         match Rule::new(counting.algorithm, quota) {
             Ok(_) => Some(quota),
             Err(error) => {

@@ -101,7 +101,11 @@ fn described_limit(policy: &Policy, limit: &Limit) -> String {
     });
     let per = per.collect::<Vec<_>>().join(" ");
     let cost = if limit.cost() == Cost::Settled { ", settled" } else { "" };
-    let unit = policy.unit_name(limit.unit());
+    let unit = match limit.distinct() {
+        Some(Per::Required(of)) => format!("distinct {}", policy.attribute_name(of)),
+        Some(Per::Optional(of)) => format!("distinct {}?", policy.attribute_name(of)),
+        None => policy.unit_name(limit.unit()).to_owned(),
+    };
     let refused = if limit.counts_refused() { ", refused attempts too" } else { "" };
     format!("limit {}: per [{per}], {unit}{cost}, {}{refused}\n", limit.name(), limit.mode().name())
 }

@@ -189,8 +189,11 @@ pub struct ToldLimit {
     /// Whether refused attempts are charged to it too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub count_refused: bool,
-    /// The unit it counts.
+    /// The unit it counts, or the attribute whose distinct values it counts.
     pub unit: String,
+    /// Of distinct values, the demand's; left out where it counts a unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<ToldDistinct>,
     /// Whether it applies.
     pub applies: bool,
     /// Whether it is the one that binds.
@@ -205,6 +208,18 @@ pub struct ToldLimit {
     pub counter: BTreeMap<String, Option<String>>,
     /// How the counter stands, if the limit applies.
     pub standing: Option<ToldStanding>,
+}
+
+/// The value of a demand where distinct values are counted.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToldDistinct {
+    /// The attribute.
+    pub attribute: String,
+    /// Its value; null if it is missing, which is a value like others where the attribute is optional.
+    pub value: Option<String>,
+    /// Whether it was counted before in this window; null if the limit does not apply.
+    pub seen: Option<bool>,
 }
 
 /// Why a limit does not apply.
@@ -254,7 +269,7 @@ pub struct ToldStep {
 pub struct ToldStanding {
     /// Whether the demand fits.
     pub fits: bool,
-    /// The units that must fit.
+    /// The units that must fit: of a distinct value that was counted before, none.
     pub need: u64,
     /// The most units that fit at once when nothing is used.
     pub limit: u64,

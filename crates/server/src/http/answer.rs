@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use tidegate_core::{Basis, Decision, Ruling, Span, Timestamp, Wait};
+use tidegate_core::{Decision, Ruling, Span, Timestamp, Wait};
 use tidegate_dialect::Fields;
 
 /// What an answer has beside the decision.
@@ -79,8 +79,9 @@ pub(super) fn limit(ruling: &Ruling<'_>, at: Timestamp, out: &mut String) {
     }
     out.push_str(",\"mode\":");
     string(ruling.charge.limit().mode().name(), out);
-    if ruling.basis == Basis::StoreFull {
-        out.push_str(",\"basis\":\"store-full\"");
+    if let Some(basis) = ruling.basis.name() {
+        out.push_str(",\"basis\":");
+        string(basis, out);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use http::StatusCode;
-use tidegate_core::decide;
+use tidegate_core::{Basis, decide};
 use tidegate_limiter::Clock;
 use tidegate_policy::question::{BadQuestion, Json, Question, Request};
 
@@ -12,7 +12,7 @@ use super::answer;
 use super::bounds::MAX_DECISIONS;
 use super::extract::{query, served, served_by_query};
 use super::respond::{Problem, written};
-use crate::explain::{Explanation, Seconds, Subject, ToldAttribute, ToldLimit, ToldStanding, explain};
+use crate::explain::{Explanation, Seconds, Subject, ToldAttribute, ToldDistinct, ToldLimit, ToldStanding, explain};
 use crate::refusals::{DecisionId, KEPT, Refusal};
 use crate::{Api, Engine};
 
@@ -116,6 +116,11 @@ fn alone(refusal: &Refusal, note: &str) -> Explanation {
         mode: numbers.mode.name().to_owned(),
         count_refused: false,
         unit: numbers.unit.to_owned(),
+        distinct: numbers.is_distinct.then(|| ToldDistinct {
+            attribute: numbers.unit.to_owned(),
+            value: refusal.attributes().find(|(of, _)| *of == numbers.unit).map(|(_, value)| value.to_owned()),
+            seen: Some(numbers.basis == Basis::Seen),
+        }),
         applies: true,
         binds,
         reasons: Vec::new(),

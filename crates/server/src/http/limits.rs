@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use tidegate_core::{AttributeId, Decision, OperationId, Per, Purpose, Ruling};
+use tidegate_core::{AttributeId, Decision, Demand, Limit, OperationId, Per, Purpose, Ruling};
 use tidegate_limiter::Clock;
 use tidegate_policy::question::Question;
 
@@ -61,9 +61,24 @@ impl Entries {
         if let Some(operation) = operation {
             demand.set_operation(operation);
         }
-        let demand = demand.set_purpose(Purpose::Peek).build();
-        let decision = engine.check(&demand);
-        for ruling in decision.rulings() {
+        self.add(engine, &demand.set_purpose(Purpose::Peek).build(), |_| true);
+        // What is left of distinct values is the same for all that are new: which is asked about need not be said.
+        let policy = demand.build().policy();
+        let mut of: Vec<AttributeId> = policy.limits().iter().filter_map(Limit::distinct).map(Per::attribute).collect();
+        of.sort_unstable();
+        of.dedup();
+        for of in of.into_iter().filter(|of| !question.has(*of)) {
+            let mut demand = demand;
+            if demand.set(of, "").is_ok() {
+                let demand = demand.build();
+                self.add(engine, &demand, |limit| limit.distinct().is_some_and(|per| per.attribute() == of));
+            }
+        }
+    }
+
+    fn add<C: Clock>(&mut self, engine: &Engine<C>, demand: &Demand<'_>, is_asked: impl Fn(&Limit) -> bool) {
+        let decision = engine.check(demand);
+        for ruling in decision.rulings().filter(|ruling| is_asked(ruling.charge.limit())) {
             let quota = ruling.rule().quota();
             let mut key = Vec::new();
             ruling.charge.key().write(|bytes| key.extend_from_slice(bytes));

@@ -37,7 +37,8 @@ pub(super) fn one(book: &Book, name: &str) -> Result<String, Problem> {
         name: limit.name().to_owned(),
         mode: limit.mode().name().to_owned(),
         count_refused: limit.counts_refused(),
-        unit: policy.unit_name(limit.unit()).to_owned(),
+        unit: policy.counted(limit).to_owned(),
+        distinct: limit.distinct().as_ref().map(attribute),
         per: limit.per().iter().map(attribute).collect(),
     });
     Ok(written(&PolicyDetail {

@@ -241,7 +241,8 @@ pub struct LimitAnswer {
     pub retry_after_s: Option<f64>,
     /// `enforce`, or `shadow` for a limit that counts and refuses nobody.
     pub mode: String,
-    /// `store-full` if the store had no room for the counter; left out otherwise.
+    /// `seen` if the value was counted before in this window, and is charged nothing; `store-full` if the store had no
+    /// room for the counter or the value; left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<String>,
 }
@@ -373,6 +374,9 @@ pub struct LimitSummary {
     pub count_refused: bool,
     /// What it counts.
     pub unit: String,
+    /// The attribute whose distinct values it counts; left out where it counts a unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<String>,
     /// What it counts by.
     pub per: Vec<String>,
 }

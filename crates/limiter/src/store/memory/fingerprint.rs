@@ -25,7 +25,7 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState};
 
-use tidegate_core::{Charge, bounds};
+use tidegate_core::{Key, bounds};
 
 /// What a counter is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +85,9 @@ impl Fingerprinter {
         Fingerprinter { keys: Box::new(Keys { head, length, last, value, further }) }
     }
 
-    /// The fingerprint of the counter of a charge.
+    /// The fingerprint of a counter or marker of this name.
     #[inline]
-    pub(super) fn fingerprint(&self, charge: &Charge<'_>) -> Fingerprint {
-        let key = charge.key();
+    pub(super) fn fingerprint(&self, key: Key<'_>) -> Fingerprint {
         self.of(key.head(), key.values())
     }
 

@@ -14,10 +14,11 @@
 
 use std::ops::Range;
 
-use tidegate_core::{Algorithm, Basis, Charge, Charges, Part, Purpose, Status, Statuses, Timestamp, Wait};
+use tidegate_core::{Algorithm, Basis, Charge, Charges, Key, Part, Purpose, Status, Statuses, Timestamp, Wait};
 
 use super::Memory;
 use super::bucket::{Bucket, Class, LARGEST_STATE, Version};
+use super::marker::{self, Marker};
 use super::table::{Seat, Table};
 use crate::receipt::Entry;
 
@@ -31,15 +32,17 @@ const ROOM_TRIES: usize = 4;
 /// The state of a counter that does not exist.
 const FRESH: [u64; LARGEST_STATE] = [0; LARGEST_STATE];
 
-/// One demand being decided; `N` is at least the number of its charges.
+/// One demand being decided; `N` is at least the number of its charges and markers.
 struct Transaction<'m, 'c, const N: usize> {
     charges: Charges<'c>,
+    markers: &'c [Marker],
     now: Timestamp,
+    /// Where the counters of all charges are, then all markers.
     places: [Place<'m>; N],
     statuses: &'c mut Statuses,
     /// Whether `statuses` is what all counters said at one instant, in the versions that `places` has.
     is_read: bool,
-    /// There was no room for the counter of this charge.
+    /// There was no room for this counter or marker.
     is_full: [bool; N],
 }
 
@@ -49,11 +52,11 @@ enum Outcome {
     Decided,
     /// A counter has moved to a bucket that was not locked.
     Moved,
-    /// There is no room for the counter of this charge.
+    /// There is no room for the counter or marker at this place.
     NoRoom(usize),
 }
 
-/// A counter of a charge, before it was looked at.
+/// A counter or marker, before it was looked at.
 #[derive(Clone, Copy)]
 pub(super) struct Sought {
     pub(super) class: Class,
@@ -71,34 +74,41 @@ impl Sought {
         let (class, counter) = (Class::of(charge.rule()), memory.fingerprint(charge));
         Sought { class, tag: counter.tag, buckets: memory.table(class).buckets_of(counter) }
     }
+
+    pub(super) fn marker(memory: &Memory, key: Key<'_>) -> Sought {
+        let marker = memory.fingerprinter.fingerprint(key);
+        Sought { class: Class::Small, tag: marker.tag, buckets: memory.small.buckets_of(marker) }
+    }
 }
 
-/// Decides a demand of 1 to `N` charges and says in `statuses` what came of it.
+/// Decides a demand of 1 to `N` charges and markers and says in `statuses` what came of it. The counters of all charges are
+/// `sought`, then all markers.
 #[inline(never)] // Each in a stack frame of its own size.
 pub(super) fn decide<const N: usize>(
     memory: &Memory,
     charges: Charges<'_>,
     sought: &[Sought],
+    markers: &[Marker],
     statuses: &mut Statuses,
     now: Timestamp,
 ) {
-    Transaction::<N>::decide(memory, charges, sought, statuses, now);
+    let first = Place::of(memory.table(sought[0].class), sought[0].tag, sought[0].buckets);
+    let (places, is_full) = ([first; N], [false; N]);
+    let mut demand = Transaction { charges, markers, now, places, statuses, is_read: false, is_full };
+    for (place, sought) in demand.places.iter_mut().zip(sought).skip(1) {
+        *place = Place::of(memory.table(sought.class), sought.tag, sought.buckets);
+    }
+    demand.decide();
 }
 
 impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
-    fn decide(memory: &'m Memory, charges: Charges<'c>, sought: &[Sought], statuses: &'c mut Statuses, now: Timestamp) {
-        let first = Place::of(memory.table(sought[0].class), sought[0].tag, sought[0].buckets);
-        let mut demand =
-            Transaction { charges, now, places: [first; N], statuses, is_read: false, is_full: [false; N] };
-        for (place, sought) in demand.places.iter_mut().zip(sought).skip(1) {
-            *place = Place::of(memory.table(sought.class), sought.tag, sought.buckets);
+    fn decide(&mut self) {
+        self.is_read = (0..READS).any(|_| self.read().is_some());
+        if self.is_read && self.would_owe() {
+            self.refuse_what_has_no_room();
         }
-        demand.is_read = (0..READS).any(|_| demand.read().is_some());
-        if demand.is_read && demand.would_owe() {
-            demand.refuse_what_has_no_room();
-        }
-        if !demand.is_read || demand.takes_any() {
-            demand.lock_and_decide();
+        if !self.is_read || self.takes_any() {
+            self.lock_and_decide();
         }
     }
 
@@ -116,7 +126,35 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
             let status = self.places[index].read(&charge, self.now)?;
             self.statuses.set(index, status, Basis::Counter);
         }
-        self.places[..self.charges.len()].iter().all(Place::is_as_read).then_some(())
+        for index in self.charges.len()..self.count() {
+            _ = self.places[index].find();
+        }
+        self.note_seen();
+        self.places[..self.count()].iter().all(Place::is_as_read).then_some(())
+    }
+
+    /// How many counters and markers there are.
+    #[inline]
+    fn count(&self) -> usize {
+        self.charges.len() + self.markers.len()
+    }
+
+    /// The charge that the counter or marker at a place belongs to.
+    #[inline]
+    fn charge_at(&self, index: usize) -> usize {
+        index.checked_sub(self.charges.len()).map_or(index, |marker| self.markers[marker].charge)
+    }
+
+    /// Sets the statuses of values that were counted before, by the statuses of their counters.
+    #[inline]
+    fn note_seen(&mut self) {
+        for (marker, place) in self.markers.iter().zip(&self.places[self.charges.len()..]) {
+            let status = self.statuses.status(marker.charge);
+            let window = status.window_end(self.now);
+            if window.is_some() && place.marked_in() == window {
+                self.statuses.set(marker.charge, status.of_nothing(), Basis::Seen);
+            }
+        }
     }
 
     /// Whether a counter that does not exist will be charged later, when the cost is known.
@@ -165,7 +203,7 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
 
     #[inline]
     fn attempt(&mut self, scope: Scope) -> Outcome {
-        let mut locks = Locks::<N>::take(&self.places[..self.charges.len()], scope);
+        let mut locks = Locks::<N>::take(&self.places[..self.count()], scope);
         if !(self.is_read && locks.are_as_read) && self.look(scope).is_none() {
             return Outcome::Moved;
         }
@@ -186,6 +224,7 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
         for (charge, index) in self.charges.iter().zip(0..) {
             if parts[index] != Part::Nothing {
                 let status = self.places[index].charge(&charge, parts[index], &mut begins[index], self.now);
+                let status = if self.mark(index, status, &mut begins) { status.of_nothing() } else { status };
                 self.statuses.set(index, status, Basis::Counter);
             }
         }
@@ -200,33 +239,49 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
         Outcome::Decided
     }
 
-    /// Finds and reads all counters, under locks.
+    /// Finds and reads all counters and markers, under locks.
     fn look(&mut self, scope: Scope) -> Option<()> {
-        for (charge, index) in self.charges.iter().zip(0..) {
-            let place = &mut self.places[index];
-            place.look(scope)?;
-            self.statuses.set(index, place.peek(&charge, self.now), Basis::Counter);
+        for index in 0..self.count() {
+            self.places[index].look(scope)?;
         }
+        for (charge, index) in self.charges.iter().zip(0..) {
+            self.statuses.set(index, self.places[index].peek(&charge, self.now), Basis::Counter);
+        }
+        self.note_seen();
         Some(())
     }
 
-    /// Sets the statuses of counters for which no room was found, unless somebody else has created them.
+    /// Marks the value that the charge at `index`, just made, has counted, if it counts values: in the window that it was
+    /// counted in, which may be another than was looked at. From then on the value fits, also if the demand was refused.
+    #[inline]
+    fn mark(&self, index: usize, status: Status, begins: &mut [Begins; N]) -> bool {
+        let Some(marker) = self.markers.iter().position(|marker| marker.charge == index) else { return false };
+        let place = self.charges.len() + marker;
+        let end = self.now.plus(status.reset_after);
+        self.places[place].update::<2, _>(&mut begins[place], self.now, |state, _| {
+            state.copy_from_slice(&marker::counted(end));
+        });
+        true
+    }
+
+    /// Sets the statuses of counters for which no room was found, theirs or a marker's, unless somebody else has created
+    /// them.
     fn note_full(&mut self) {
-        for index in (0..self.charges.len()).filter(|index| self.is_full[*index]) {
+        for index in (0..self.count()).filter(|index| self.is_full[*index]) {
             let place = &self.places[index];
             if place.seen == Seen::Nowhere {
                 let wait = place.table.wait_for_room(place.buckets, self.now);
-                self.statuses.set(index, Status::store_full(wait), Basis::StoreFull);
+                self.statuses.set(self.charge_at(index), Status::store_full(wait), Basis::StoreFull);
             }
         }
     }
 
-    /// Claims slots for the counters that do not exist yet and says which these are, or for which there is none.
+    /// Claims slots for the counters and markers that do not exist yet and says which these are, or for which there is none.
     #[inline]
     fn claim_seats(&mut self, parts: &[Part; N]) -> Result<[Begins; N], usize> {
         let mut begins = [Begins::Not; N];
-        for index in 0..self.charges.len() {
-            if self.places[index].seen != Seen::Nowhere || parts[index] == Part::Nothing {
+        for index in 0..self.count() {
+            if self.places[index].seen != Seen::Nowhere || parts[self.charge_at(index)] == Part::Nothing {
                 continue;
             }
             let Some(seen) = self.claim_seat(index) else {
@@ -242,7 +297,7 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
     fn claim_seat(&self, index: usize) -> Option<Seen> {
         let place = &self.places[index];
         let is_ours = |seat: Seat| {
-            let others = self.places[..self.charges.len()].iter();
+            let others = self.places[..self.count()].iter();
             others.filter(|other| std::ptr::eq(other.table, place.table)).any(|other| other.seat() == Some(seat))
         };
         (0..2).find_map(|side| {
@@ -342,21 +397,36 @@ impl<'m> Place<'m> {
     /// Finds the counter and says how it answers `charge`, without a lock; `None` if it was being changed.
     #[inline]
     fn read(&mut self, charge: &Charge<'_>, now: Timestamp) -> Option<Status> {
+        let Some((bucket, version, slot)) = self.find() else { return Some(self.peek(charge, now)) };
+        match self.table.class() {
+            Class::Small => peek_unlocked::<2>(bucket, slot, version, charge, now),
+            Class::Medium => peek_unlocked::<16>(bucket, slot, version, charge, now),
+            Class::Large => peek_unlocked::<LARGEST_STATE>(bucket, slot, version, charge, now),
+        }
+    }
+
+    /// Finds the counter or marker without a lock, and notes in which versions of its buckets.
+    #[inline]
+    fn find(&mut self) -> Option<(Bucket<'m>, Version, usize)> {
         for side in 0..2 {
             let bucket = self.bucket(side);
             let version = bucket.version();
             self.versions[side] = version;
             if let Some(slot) = bucket.find(self.tag) {
                 self.seen = Seen::In { side, slot };
-                return match self.table.class() {
-                    Class::Small => peek_unlocked::<2>(bucket, slot, version, charge, now),
-                    Class::Medium => peek_unlocked::<16>(bucket, slot, version, charge, now),
-                    Class::Large => peek_unlocked::<LARGEST_STATE>(bucket, slot, version, charge, now),
-                };
+                return Some((bucket, version, slot));
             }
         }
         self.seen = Seen::Nowhere;
-        Some(self.peek(charge, now))
+        None
+    }
+
+    /// The end of the window in which a marker's value was counted last, where that was seen. What is read without a lock
+    /// holds if the bucket is still as it was.
+    #[inline]
+    fn marked_in(&self) -> Option<Timestamp> {
+        let seat = self.seat()?;
+        Some(Timestamp::from_micros(self.table.bucket(seat.bucket).idle_at(seat.slot)))
     }
 
     /// Whether the buckets that `read` relied on are as they were.

@@ -107,6 +107,7 @@ impl Sketch {
             name: name.to_owned(),
             on: (!on.is_empty()).then(|| on.iter().map(|&on| on.to_owned()).collect()),
             per: per.iter().map(|&per| (per.to_owned(), false)).collect(),
+            distinct: None,
             unit: unit.to_owned(),
             cost,
             quota: QuotaTree::Fixed(Quota::per(10, Span::from_secs(60))),

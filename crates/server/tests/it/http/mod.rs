@@ -3,6 +3,7 @@
 mod as_simulated;
 mod described;
 mod desk;
+mod distinct;
 mod documented;
 mod explained;
 mod left;

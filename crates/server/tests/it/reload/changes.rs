@@ -48,7 +48,7 @@ fn policy(settings: &[String]) -> String {
             limit.insert(key, value);
         }
     }
-    whole += "[attributes]\nkey = \"header:X-Key\"\nuser = \"header:X-User\"\n[units.messages]\n[[limit]]\n";
+    whole += "[attributes]\nkey = \"header:X-Key\"\nuser = \"header:X-User\"\ncall = \"header:X-Call\"\nspan = \"header:X-Call\"\n[units.messages]\n[[limit]]\n";
     for (key, value) in limit {
         whole += &format!("{key} = {value}\n");
     }
@@ -57,8 +57,14 @@ fn policy(settings: &[String]) -> String {
 
 const HEADERS: &str = "X-Key: k1\r\nX-User: u1\r\n";
 
+/// The same, of a call that was not made before.
+fn call(number: u64) -> String {
+    format!("{HEADERS}X-Call: {number}\r\n")
+}
+
 async fn left(house: &House) -> (u64, u64) {
-    let ruling = house.check(&json!({"attributes": {"key": "k1", "user": "u1"}, "peek": true})).await;
+    let new = json!({"key": "k1", "user": "u1", "call": "new", "span": "new"});
+    let ruling = house.check(&json!({"attributes": new, "peek": true})).await;
     let limit: &Value = &ruling["limits"][0];
     (limit["remaining"].as_u64().unwrap(), limit["limit"].as_u64().unwrap())
 }
@@ -73,9 +79,11 @@ async fn counters_go_on_or_begin_anew_as_the_page_says() {
         let folder = Folder::new("table");
         folder.write("own.toml", &policy(&row.before));
         let mut house = House::of(&folder).await;
-        for _ in 0..3 {
-            assert_eq!(house.get("a", "/", HEADERS).await.status, 200, "{row:?}");
-            let ruling = house.check(&json!({"attributes": {"key": "k1", "user": "u1"}})).await;
+        for number in 0..3 {
+            assert_eq!(house.get("a", "/", &call(number)).await.status, 200, "{row:?}");
+            let number = (number + 10).to_string();
+            let made = json!({"key": "k1", "user": "u1", "call": number, "span": number});
+            let ruling = house.check(&json!({"attributes": made})).await;
             assert_eq!(ruling["allowed"], true, "{row:?}");
         }
         assert_eq!(left(&house).await, (4, 10), "{row:?}");
@@ -91,7 +99,7 @@ async fn counters_go_on_or_begin_anew_as_the_page_says() {
         }
         // What is left fits, through the gateway, and one more does not.
         for more in 0..=found {
-            let answer = house.get("a", "/", HEADERS).await;
+            let answer = house.get("a", "/", &call(more + 100)).await;
             let is_refused = more == found && !row.after.iter().any(|setting| setting.contains("shadow"));
             assert_eq!(answer.status == 429, is_refused, "{row:?}: demand {more}");
         }

@@ -85,6 +85,8 @@ pub(super) struct Limit {
     pub(super) begins: Begins,
     /// Of [`Description::units`]; requests if it does not say.
     pub(super) unit: Option<usize>,
+    /// The attribute whose distinct values it counts instead, and whether it is optional; of a fixed window only.
+    pub(super) distinct: Option<(String, bool)>,
     pub(super) mode: Mode,
     /// Whether refused attempts count.
     pub(super) counts_refused: bool,

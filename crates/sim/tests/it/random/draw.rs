@@ -149,7 +149,13 @@ impl Draft {
             let counted = if rng.once_in(2) { rng.some_of(&policy.attributes) } else { rng.some_of(&all) };
             per = counted.into_iter().map(|name| (name, rng.once_in(4))).collect();
         }
-        let sources: Vec<&Draft> = before.iter().filter(|of| of.can_be_shared(algorithm)).collect();
+        let countable: Vec<&String> =
+            all.iter().filter(|name| per.iter().all(|(counted, _)| counted != *name)).collect();
+        let is_distinct = algorithm == Algorithm::Fixed && !countable.is_empty() && rng.once_in(3);
+        let distinct = is_distinct.then(|| (rng.pick(&countable).clone(), rng.once_in(4)));
+        let unit = unit.filter(|_| !is_distinct);
+        let can_be_shared = |of: &&Draft| of.can_be_shared(algorithm) && !(is_distinct && of.is_huge);
+        let sources: Vec<&Draft> = before.iter().filter(can_be_shared).collect();
         let source = (!sources.is_empty() && rng.once_in(4)).then(|| rng.pick(&sources));
         if let Some(source) = source.filter(|_| algorithm == Algorithm::Bucket && !rng.once_in(3)) {
             for name in source.depends_on.iter().filter(|name| *name != AGE) {
@@ -161,7 +167,7 @@ impl Draft {
         let counted: Vec<String> = per.iter().map(|(name, _)| name.clone()).collect();
         let is_keyed = algorithm == Algorithm::Bucket && !rng.once_in(3);
         let choosers = if is_keyed { counted } else { all.clone() };
-        let is_huge = source.is_none() && rng.once_in(12);
+        let is_huge = source.is_none() && !is_distinct && rng.once_in(12);
         let begins = match rng.below(6) {
             _ if algorithm != Algorithm::Fixed => Begins::Clock,
             0 | 1 => Begins::First,
@@ -192,6 +198,7 @@ impl Draft {
             algorithm,
             begins,
             unit,
+            distinct,
             mode: match rng.below(8) {
                 0 => Mode::Shadow,
                 1 if rng.once_in(3) => Mode::Off,

@@ -258,6 +258,9 @@ const ALL: &[&str] = &[
     "refused attempt counted",
     "shadow counted what it would refuse",
     "charged by an attempt that another refused",
+    "distinct value that was counted before",
+    "distinct value that was counted, where nothing remains",
+    "distinct values bound a refusal",
 ];
 
 impl Moods {
@@ -330,6 +333,12 @@ impl Moods {
             if line.limit == 0 {
                 self.note("quota of zero");
             }
+            if line.is_seen {
+                self.note(match line.remaining {
+                    0 => "distinct value that was counted, where nothing remains",
+                    _ => "distinct value that was counted before",
+                });
+            }
         }
         if ask.values.len() > 1 && !ask.via.is_empty() && policy.attributes.iter().any(|name| name == CLIENT) {
             self.note("client behind a proxy");
@@ -341,6 +350,9 @@ impl Moods {
         let binding = ruling.lines.iter().find(|line| Some(&line.name) == ruling.binding.as_ref());
         if let Some(line) = binding.filter(|_| !ruling.is_admitted) {
             let limit = policy.limit(&line.name);
+            if limit.distinct.is_some() {
+                self.note("distinct values bound a refusal");
+            }
             match (limit.begins, line.window / HOUR) {
                 (Begins::First, _) => self.note("window of the first request bound a refusal"),
                 // No other window is so long.

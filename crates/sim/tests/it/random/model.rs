@@ -26,6 +26,8 @@ pub(super) struct Line {
     pub(super) remaining: u64,
     pub(super) reset_after: u64,
     pub(super) retry_after: Wait,
+    /// Whether the value was counted before in the window.
+    pub(super) is_seen: bool,
 }
 
 /// What all limits say together.
@@ -56,6 +58,8 @@ struct Check<'d> {
     limit: &'d Limit,
     counter: Counter,
     rule: Rule,
+    /// Of distinct values, the demand's.
+    value: Option<Option<String>>,
     need: u64,
     take: u64,
 }
@@ -64,12 +68,14 @@ struct Check<'d> {
 pub(super) struct Model<'d> {
     policy: &'d Description,
     books: BTreeMap<Counter, Book>,
+    /// The values that were counted, each with the ends of the windows that it was counted in.
+    values: BTreeMap<(Counter, Option<String>), Vec<u64>>,
     open: BTreeMap<usize, Vec<Open>>,
 }
 
 impl<'d> Model<'d> {
     pub(super) fn new(policy: &'d Description) -> Model<'d> {
-        Model { policy, books: BTreeMap::new(), open: BTreeMap::new() }
+        Model { policy, books: BTreeMap::new(), values: BTreeMap::new(), open: BTreeMap::new() }
     }
 
     /// Rules on a demand, which can be settled by `id` later.
@@ -80,6 +86,9 @@ impl<'d> Model<'d> {
         let refuses = |line: &Line| line.is_enforced && line.retry_after != Wait::None;
         let is_admitted = !before.iter().any(refuses);
         for (check, line) in checks.iter().zip(&before) {
+            if line.is_seen {
+                continue;
+            }
             if is_admitted && line.retry_after == Wait::None {
                 self.charge(id, check, ask, now);
             } else if check.limit.counts_refused {
@@ -87,8 +96,8 @@ impl<'d> Model<'d> {
             }
         }
         let after = |(check, line): (&Check<'d>, &Line)| match line.retry_after {
-            Wait::None if is_admitted => self.look(check, 0, now),
-            _ => self.look(check, check.need, now),
+            Wait::None if is_admitted => Line { is_seen: line.is_seen, ..self.look(check, 0, now) },
+            _ => Line { is_seen: line.is_seen, ..self.look(check, check.need, now) },
         };
         let lines: Vec<Line> = checks.iter().zip(&before).map(after).collect();
         if !is_admitted {
@@ -134,20 +143,27 @@ impl<'d> Model<'d> {
         let (limit, rule, fresh) = (check.limit, &check.rule, Book::default());
         // The events are the counter's; the quota is the one in force for this demand.
         let book = self.books.get(&check.counter).unwrap_or(&fresh);
+        let reset_after = whole(book.reset_after(rule, now.into()));
+        let counted = check.value.clone().and_then(|value| self.values.get(&(check.counter.clone(), value)));
+        let is_seen = reset_after > 0 && counted.is_some_and(|ends| ends.contains(&(now + reset_after)));
         Line {
             name: limit.name.clone(),
             is_enforced: limit.mode == Mode::Enforce,
             limit: rule.burst,
             window: rule.window_at(now),
             remaining: whole(book.remaining(rule, now.into())),
-            reset_after: whole(book.reset_after(rule, now.into())),
-            retry_after: book.retry_after(rule, need.into(), now.into()),
+            reset_after,
+            retry_after: book.retry_after(rule, if is_seen { 0 } else { need.into() }, now.into()),
+            is_seen,
         }
     }
 
     fn charge(&mut self, id: usize, check: &Check<'_>, ask: &Ask, now: u64) {
         let book = self.books.entry(check.counter.clone()).or_default();
         let taken = book.charge(&check.rule, check.take, now);
+        if check.value.is_some() {
+            return self.know(check, now);
+        }
         let unit = check.limit.unit.map_or(0, |unit| unit + 1);
         let is_settled = check.limit.unit.is_some_and(|unit| self.policy.units[unit].is_settled);
         let is_in_flight = check.limit.algorithm == Algorithm::Concurrency;
@@ -159,7 +175,19 @@ impl<'d> Model<'d> {
 
     /// Charges a refused attempt to a limit that counts those: its cost, or what is left of the quota if that is less.
     fn charge_what_is_left(&mut self, check: &Check<'_>, now: u64) {
-        self.books.entry(check.counter.clone()).or_default().refuse(&check.rule, check.take, now);
+        let book = self.books.entry(check.counter.clone()).or_default();
+        let is_counted = book.remaining(&check.rule, now.into()) > 0;
+        book.refuse(&check.rule, check.take, now);
+        if is_counted {
+            self.know(check, now);
+        }
+    }
+
+    /// Keeps a distinct value that was charged, with the end of its window.
+    fn know(&mut self, check: &Check<'_>, now: u64) {
+        let Some(value) = check.value.clone().filter(|_| check.take > 0) else { return };
+        let end = now + whole(self.books[&check.counter].reset_after(&check.rule, now.into()));
+        self.values.entry((check.counter.clone(), value)).or_default().push(end);
     }
 }
 
@@ -224,7 +252,11 @@ impl<'d> Facts<'d> {
             .on
             .as_ref()
             .is_none_or(|on| on.iter().any(|name| *name == self.operation || Some(name) == self.class.as_ref()));
-        let lacks = limit.per.iter().any(|(name, is_optional)| !is_optional && self.value(name).is_none());
+        let lacks = limit
+            .per
+            .iter()
+            .chain(&limit.distinct)
+            .any(|(name, is_optional)| !is_optional && self.value(name).is_none());
         let is_one_of = |(name, values): &(String, Vec<String>)| {
             self.value(name).is_some_and(|value| values.iter().any(|one| one == value))
         };
@@ -243,14 +275,15 @@ impl<'d> Facts<'d> {
         let values = limit.per.iter().map(|(name, _)| self.value(name).map(str::to_owned)).collect();
         let named = ask.costs[limit.unit.map_or(0, |unit| unit + 1)];
         let is_settled = limit.unit.is_some_and(|unit| self.policy.units[unit].is_settled);
-        let need = named.unwrap_or(1);
+        let value = limit.distinct.as_ref().map(|(name, _)| self.value(name).map(str::to_owned));
+        let need = named.filter(|_| value.is_none()).unwrap_or(1);
         let take = match ask.purpose {
             Purpose::Peek => 0,
             Purpose::Once if limit.algorithm == Algorithm::Concurrency => 0,
             _ if is_settled && named.is_none() => 0,
             _ => need,
         };
-        Some(Check { limit, counter: (limit.name.clone(), values, rule.scale()), rule, need, take })
+        Some(Check { limit, counter: (limit.name.clone(), values, rule.scale()), rule, value, need, take })
     }
 
     /// The quota in force: that of the first record that has one, else the limit's own.

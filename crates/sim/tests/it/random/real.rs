@@ -71,7 +71,7 @@ impl<'p> Real<'p> {
         let lines: Vec<Line> = decision
             .rulings()
             .map(|ruling| {
-                assert_eq!(ruling.basis, Basis::Counter, "the store has room");
+                assert_ne!(ruling.basis, Basis::StoreFull, "the store has room");
                 Line {
                     name: ruling.name().to_owned(),
                     is_enforced: ruling.is_enforced(),
@@ -80,6 +80,7 @@ impl<'p> Real<'p> {
                     remaining: ruling.status.remaining,
                     reset_after: ruling.status.reset_after.as_micros(),
                     retry_after: wait(ruling.status.retry_after),
+                    is_seen: ruling.basis == Basis::Seen,
                 }
             })
             .collect();

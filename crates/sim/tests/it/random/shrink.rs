@@ -116,6 +116,9 @@ fn simpler_limits(case: &Case, index: usize, found: &mut Vec<Case>) {
     if limit.unit.is_some() {
         found.push(with(case, |policy| policy.limits[index].unit = None));
     }
+    if limit.distinct.is_some() {
+        found.push(with(case, |policy| policy.limits[index].distinct = None));
+    }
     for place in 0..limit.when.len() {
         found.push(with(case, |policy| drop(policy.limits[index].when.remove(place))));
     }

@@ -98,6 +98,9 @@ fn limits(policy: &Description) -> String {
         if let Some(unit) = limit.unit {
             file += &format!("unit = {}\n", quoted(&policy.units[unit].name));
         }
+        if let Some((name, is_optional)) = &limit.distinct {
+            file += &format!("distinct = {}\n", quoted(&format!("{name}{}", if *is_optional { "?" } else { "" })));
+        }
         match limit.mode {
             Mode::Enforce => {}
             Mode::Shadow => file += "mode = \"shadow\"\n",

@@ -218,6 +218,9 @@ fn check_base(base: &str) -> Result<(), Fault> {
     if base.is_empty() {
         return Ok(());
     }
+    if base == "/" {
+        return fault(0..1, "a slash at the end", "write `\"\"` for routes as they are written");
+    }
     if let Some(at) = base.find("...}") {
         return fault(at..at + 3, "a tail takes all the rest", "leave out the `...`");
     }

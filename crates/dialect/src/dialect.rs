@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use tidegate_core::{Decision, Policy, Ruling, Wait};
 
+use crate::fields::Names;
 use crate::list::List;
 use crate::problem::suggestion;
 use crate::scene::{Scene, Unknown, Words, visible, visible_named};
@@ -14,6 +15,7 @@ use crate::{DialectErrors, Fields, Inspection, read};
 #[derive(Clone, Debug)]
 pub struct Dialect {
     pub(crate) name: Box<str>,
+    pub(crate) names: Names,
     pub(crate) families: Vec<Family>,
     pub(crate) words: Words,
     pub(crate) refusal: Answer,
@@ -54,6 +56,8 @@ pub(crate) enum OnRefusal {
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
     pub(crate) name: Box<str>,
+    /// The place of its name among the dialect's.
+    pub(crate) place: usize,
     pub(crate) value: HeaderValue,
 }
 
@@ -108,18 +112,29 @@ impl Dialect {
         self.inspection.as_ref()
     }
 
+    /// The names of all headers that it can write, each spelling once; [`Fields::into_parts`] refers to their places.
+    pub fn header_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter()
+    }
+
     /// Writes a decision. Every decision has its fields: what does not apply is left out.
     pub fn render(&self, decision: &Decision<'_>) -> Fields {
+        let mut fields = Fields::default();
+        self.render_on(&mut fields, decision);
+        fields
+    }
+
+    /// The same in the memory of an earlier answer, for who writes many.
+    pub fn render_on(&self, fields: &mut Fields, decision: &Decision<'_>) {
         let answer = if decision.is_admitted() { None } else { Some(self.refusal(decision)) };
-        let mut fields = Fields::new(answer.map_or(200, |answer| answer.status));
+        fields.begin(&self.names, answer.map_or(200, |answer| answer.status));
         for family in self.families.iter().filter(|family| family.is_on(decision)) {
-            family.write(decision, &self.words, &mut fields);
+            family.write(decision, &self.words, fields);
         }
         if let Some(body) = answer.and_then(|answer| answer.body.as_ref()) {
             let subject = decision.binding();
-            body.write(&Scene { decision, words: &self.words, subject, unknown: Unknown::Guessed }, &mut fields);
+            body.write(&Scene { decision, words: &self.words, subject, unknown: Unknown::Guessed }, fields);
         }
-        fields
     }
 
     /// Everything that the dialect names and the policy does not have, a sentence each. A dialect that is used with
@@ -187,22 +202,15 @@ impl Family {
         if !self.applies(decision, subject) {
             return;
         }
-        fields.headers.reserve(self.headers.len() + 1);
         let scene = Scene { decision, words, subject, unknown: Unknown::Missing };
         for header in &self.headers {
-            let value = match &header.value {
-                HeaderValue::Text(template) => {
-                    let mut value = String::with_capacity(template.about_bytes);
-                    template.write_header(&scene, &mut value).map(|()| value)
-                }
+            fields.write(header.place, |out| match &header.value {
+                HeaderValue::Text(template) => template.write_header(&scene, out).is_some(),
                 HeaderValue::List(list) => {
                     let limits = visible(decision).filter(|ruling| self.is_about(ruling, decision));
-                    list.render(limits.map(|ruling| Scene { subject: Some(ruling), ..scene }))
+                    list.write(limits.map(|ruling| Scene { subject: Some(ruling), ..scene }), out)
                 }
-            };
-            if let Some(value) = value {
-                fields.add(&header.name, value);
-            }
+            });
         }
     }
 
@@ -224,10 +232,7 @@ impl Family {
 
 impl Body {
     pub(crate) fn write(&self, source: &impl crate::template::Source, fields: &mut Fields) {
-        let mut body = String::with_capacity(self.template.about_bytes);
-        self.template.write_body(source, &mut body);
-        fields.add("Content-Type", (*self.content_type).to_owned());
-        fields.body = Some(body);
+        fields.write_body(&self.content_type, self.template.is_json, |out| self.template.write_body(source, out));
     }
 }
 

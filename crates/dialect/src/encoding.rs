@@ -1,7 +1,5 @@
 //! How counts and times are written.
 
-use std::fmt::Write as _;
-
 use tidegate_core::{Span, Timestamp};
 
 /// How a time is written.
@@ -61,25 +59,32 @@ pub(crate) enum Number {
 
 impl Number {
     pub(crate) fn write(self, out: &mut String) {
-        let written = match self {
-            Number::Whole(number) => write!(out, "{number}"),
+        match self {
+            Number::Whole(number) => whole(number, out),
             Number::Millionths(number) => {
-                let (whole, fraction) = (number / 1_000_000, number % 1_000_000);
-                write!(out, "{whole}").and_then(|()| write_fraction(fraction, out))
+                whole(number / 1_000_000, out);
+                fraction(number % 1_000_000, 6, out);
             }
-        };
-        written.expect("writing to a string does not fail");
+        }
     }
 }
 
-fn write_fraction(millionths: u64, out: &mut String) -> std::fmt::Result {
-    if millionths == 0 {
-        return Ok(());
+/// Writes a whole number.
+pub(crate) fn whole(number: u64, out: &mut String) {
+    out.push_str(itoa::Buffer::new().format(number));
+}
+
+/// Writes a point and a fraction of so many digits, without zeros at its end; nothing of zero.
+pub(crate) fn fraction(parts: u64, mut digits: u32, out: &mut String) {
+    if parts == 0 {
+        return;
     }
-    let (mut digits, mut width) = (millionths, 6);
-    while digits % 10 == 0 {
-        digits /= 10;
-        width -= 1;
+    let mut parts = parts;
+    while parts.is_multiple_of(10) {
+        parts /= 10;
+        digits -= 1;
     }
-    write!(out, ".{digits:0width$}")
+    out.push('.');
+    // The leading one keeps the zeros behind the point.
+    out.push_str(&itoa::Buffer::new().format(parts + 10_u64.pow(digits))[1..]);
 }

@@ -8,36 +8,53 @@ use crate::bounds;
 
 /// Writes text into a header's value: what is not visible ASCII is percent-encoded, and so is `%`.
 pub(crate) fn header(text: &str, out: &mut String) {
-    percent(text, |byte| byte.is_ascii_graphic() && byte != b'%', out);
+    let keeps = |byte: u8| byte.is_ascii_graphic() & (byte != b'%');
+    let text = cut(text, bounds::MAX_INSERTED_HEADER_BYTES);
+    if all(text, keeps) {
+        return out.push_str(text);
+    }
+    for byte in text.bytes() {
+        if keeps(byte) { out.push(char::from(byte)) } else { percent(byte, out) }
+    }
 }
 
-/// Writes text for a structured field's string, which is quoted and may have spaces.
+/// Writes text as a structured field's string, in quotes. It may have spaces; what else is not visible ASCII is
+/// percent-encoded, and so is `%`.
 pub(crate) fn structured(text: &str, out: &mut String) {
-    percent(text, keeps_structured, out);
-}
-
-/// Whether [`structured`] would write a text as it is.
-pub(crate) fn is_structured(text: &str) -> bool {
-    text.len() <= bounds::MAX_INSERTED_HEADER_BYTES && text.bytes().all(keeps_structured)
-}
-
-fn keeps_structured(byte: u8) -> bool {
-    byte == b' ' || (byte.is_ascii_graphic() && byte != b'%')
-}
-
-fn percent(text: &str, keeps: impl Fn(u8) -> bool, out: &mut String) {
-    for byte in cut(text, bounds::MAX_INSERTED_HEADER_BYTES).bytes() {
-        if keeps(byte) {
-            out.push(char::from(byte));
-        } else {
-            write!(out, "%{byte:02X}").expect("writing to a string does not fail");
+    let keeps = |byte: u8| (byte.is_ascii_graphic() | (byte == b' ')) & (byte != b'%');
+    let text = cut(text, bounds::MAX_INSERTED_HEADER_BYTES);
+    out.push('"');
+    if all(text, |byte| keeps(byte) & (byte != b'"') & (byte != b'\\')) {
+        out.push_str(text);
+    } else {
+        for byte in text.bytes() {
+            match byte {
+                b'"' => out.push_str("\\\""),
+                b'\\' => out.push_str("\\\\"),
+                _ if keeps(byte) => out.push(char::from(byte)),
+                _ => percent(byte, out),
+            }
         }
     }
+    out.push('"');
+}
+
+fn percent(byte: u8, out: &mut String) {
+    write!(out, "%{byte:02X}").expect("writing to a string does not fail");
+}
+
+/// Whether all bytes are such. Looks at every one, as that can be done to many at a time; most are as they should be.
+fn all(text: &str, is_such: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & is_such(byte))
 }
 
 /// Writes text into a JSON string, without the quotes.
 pub(crate) fn json(text: &str, out: &mut String) {
-    for char in cut(text, bounds::MAX_INSERTED_BODY_BYTES).chars() {
+    let text = cut(text, bounds::MAX_INSERTED_BODY_BYTES);
+    if all(text, |byte| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')) {
+        return out.push_str(text);
+    }
+    for char in text.chars() {
         match char {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -61,6 +78,5 @@ pub(crate) fn plain(text: &str, out: &mut String) {
 
 /// The first `most` bytes of a text, less what would be half a character.
 fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
+    &text[..text.floor_char_boundary(most)]
 }

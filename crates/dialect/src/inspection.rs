@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use tidegate_core::{AttributeId, Decision, Demand, DemandBuilder, OperationId, Policy, Purpose};
 
 use crate::dialect::{Answer, Body, Check};
+use crate::fields::Names;
 use crate::scene::{Scene, Unknown, Words, visible_named};
 use crate::template::{Placeholder, Quantity, Source, Template, Value};
 use crate::{Fields, escape};
@@ -25,6 +26,8 @@ pub struct Inspection {
     pub(crate) require: Option<Attributes>,
     pub(crate) forbidden: Answer,
     pub(crate) bad_request: Answer,
+    /// The dialect's.
+    pub(crate) names: Names,
 }
 
 /// A part of the answer: the counters of demands with these attributes.
@@ -70,11 +73,13 @@ impl Inspection {
     ) -> Fields {
         let asker = demand.build();
         if !self.is_granted(&asker) {
-            return write(&self.forbidden, &Asker { demand: &asker, misasked: None });
+            return self.write(&self.forbidden, &Asker { demand: &asker, misasked: None });
         }
         let question = match self.question(policy, query) {
             Ok(question) => question,
-            Err(misasked) => return write(&self.bad_request, &Asker { demand: &asker, misasked: Some(misasked) }),
+            Err(misasked) => {
+                return self.write(&self.bad_request, &Asker { demand: &asker, misasked: Some(misasked) });
+            }
         };
         let mut groups = String::new();
         for group in question.groups {
@@ -89,7 +94,7 @@ impl Inspection {
             groups.push_str(&rows);
             groups.push('}');
         }
-        let mut fields = Fields::new(200);
+        let mut fields = Fields::new(&self.names, 200);
         self.body.write(&Groups(groups), &mut fields);
         fields
     }
@@ -107,6 +112,15 @@ impl Inspection {
         }
         check.body(place, self.forbidden.body.as_ref());
         check.body(place, self.bad_request.body.as_ref());
+    }
+
+    /// Writes an answer that is not granted or not understood.
+    fn write(&self, answer: &Answer, asker: &Asker<'_>) -> Fields {
+        let mut fields = Fields::new(&self.names, answer.status);
+        if let Some(body) = &answer.body {
+            body.write(asker, &mut fields);
+        }
+        fields
     }
 
     fn is_granted(&self, asker: &Demand<'_>) -> bool {
@@ -180,15 +194,6 @@ impl Group {
     }
 }
 
-/// Writes an answer that is not granted or not understood.
-fn write(answer: &Answer, asker: &Asker<'_>) -> Fields {
-    let mut fields = Fields::new(answer.status);
-    if let Some(body) = &answer.body {
-        body.write(asker, &mut fields);
-    }
-    fields
-}
-
 /// Who asks, and what was not understood.
 struct Asker<'a> {
     demand: &'a Demand<'a>,
@@ -204,6 +209,8 @@ impl Source for Asker<'_> {
             _ => None,
         }
     }
+
+    fn write_json(&self, _: &Placeholder, _: &mut String) {}
 }
 
 /// The groups of an answer, as members of an object.
@@ -211,7 +218,11 @@ struct Groups(String);
 
 impl Source for Groups {
     fn value(&self, placeholder: &Placeholder) -> Option<Value<'_>> {
-        (placeholder.quantity == Quantity::Groups).then(|| Value::Json(self.0.clone()))
+        (placeholder.quantity == Quantity::Groups).then_some(Value::Json)
+    }
+
+    fn write_json(&self, _: &Placeholder, out: &mut String) {
+        out.push_str(&self.0);
     }
 }
 

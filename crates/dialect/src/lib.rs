@@ -20,6 +20,6 @@ mod scene;
 mod template;
 
 pub use dialect::Dialect;
-pub use fields::Fields;
+pub use fields::{Fields, Parts};
 pub use inspection::Inspection;
 pub use problem::{DialectError, DialectErrors};

@@ -8,6 +8,7 @@ use tidegate_core::{Wait, bounds as core_bounds};
 use toml::de::{DeTable, DeValue};
 
 use crate::dialect::{Answer, Body, Family, Header, HeaderValue, Of, OnRefusal, Variant};
+use crate::fields::Names;
 use crate::inspection::{Attributes, Group};
 use crate::list::{self, List, Parameter};
 use crate::scene::{Word, Words};
@@ -50,11 +51,16 @@ impl Sheet<'_> {
             return None;
         };
         let (refusal, variants) = self.refusal(&refusal)?;
+        let headers = families.iter().flat_map(|family| &family.headers);
+        let names = Names::of(headers.map(|header| &*header.name));
+        for header in families.iter_mut().flat_map(|family| &mut family.headers) {
+            header.place = names.place(&header.name).unwrap_or_default();
+        }
         let inspection = match self.table(root, "inspection") {
-            Some(table) => Some(self.inspection(&table)?),
+            Some(table) => Some(self.inspection(&table, &names)?),
             None => None,
         };
-        let dialect = Dialect { name: name.into(), families, words, refusal, variants, inspection };
+        let dialect = Dialect { name: name.into(), names, families, words, refusal, variants, inspection };
         self.words_exist(&dialect);
         Some(dialect)
     }
@@ -170,7 +176,7 @@ impl Sheet<'_> {
             };
             let template = self.template(text, &entry.span, Usage { medium: Medium::Header, vocabulary });
             if let (Some(name), Some(template)) = (name, template) {
-                headers.push((entry.at, Header { name, value: HeaderValue::Text(template) }));
+                headers.push((entry.at, Header { name, place: 0, value: HeaderValue::Text(template) }));
             }
         }
         headers
@@ -187,7 +193,7 @@ impl Sheet<'_> {
             };
             let list = self.list(fields, entry.at);
             if let (Some(name), Some(list)) = (name, list) {
-                headers.push((entry.at, Header { name, value: HeaderValue::List(list) }));
+                headers.push((entry.at, Header { name, place: 0, value: HeaderValue::List(list) }));
             }
         }
         headers
@@ -207,7 +213,7 @@ impl Sheet<'_> {
     }
 
     fn parameter(&mut self, entry: &Entry<'_>, usage: Usage) -> Option<Parameter> {
-        let key = list::key(entry.key).map_err(|message| self.error(entry.at, message)).ok();
+        let begin = list::begin(entry.key).map_err(|message| self.error(entry.at, message)).ok();
         let (value, only, except) = match entry.value {
             DeValue::String(text) => (self.template(text, &entry.span, usage), None, Vec::new()),
             DeValue::Table(fields) => {
@@ -223,7 +229,7 @@ impl Sheet<'_> {
                 (None, None, Vec::new())
             }
         };
-        Some(Parameter { key: key?, value: value?, only, except })
+        Some(Parameter { begin: begin?, value: value?, only, except })
     }
 
     /// A header's name, if it is one and not one that frames the message.
@@ -368,7 +374,7 @@ impl Sheet<'_> {
 
     // The inspection.
 
-    fn inspection(&mut self, table: &Section<'_>) -> Option<Inspection> {
+    fn inspection(&mut self, table: &Section<'_>, names: &Names) -> Option<Inspection> {
         const KEYS: [&str; 11] = [
             "operation",
             "limit",
@@ -416,6 +422,7 @@ impl Sheet<'_> {
             require,
             forbidden: forbidden?,
             bad_request: bad_request?,
+            names: names.clone(),
         })
     }
 

@@ -51,7 +51,7 @@ impl Source for Scene<'_, '_> {
         match &placeholder.quantity {
             Quantity::Attribute(name) => self.decision.demand().value(name).map(Value::Text),
             Quantity::Word(name) => self.word(name).map(Value::Text),
-            Quantity::Refusing => Some(Value::Json(self.refusing())),
+            Quantity::Refusing => Some(Value::Json),
             quantity => {
                 let ruling = match placeholder.limit.as_deref() {
                     Some(name) => visible_named(self.decision, name),
@@ -59,6 +59,12 @@ impl Source for Scene<'_, '_> {
                 }?;
                 self.of_limit(quantity, ruling)
             }
+        }
+    }
+
+    fn write_json(&self, placeholder: &Placeholder, out: &mut String) {
+        if placeholder.quantity == Quantity::Refusing {
+            self.write_refusing(out);
         }
     }
 }
@@ -115,18 +121,14 @@ impl<'s, 'a> Scene<'s, 'a> {
         by_limit.or(word.default.as_ref()).map(|text| &**text)
     }
 
-    fn refusing(&self) -> String {
-        let mut names = String::from("[");
+    fn write_refusing(&self, out: &mut String) {
+        let mut before = "[\"";
         for ruling in visible(self.decision).filter(|ruling| !ruling.status.fits()) {
-            if names.len() > 1 {
-                names.push(',');
-            }
-            names.push('"');
-            escape::json(ruling.name(), &mut names);
-            names.push('"');
+            out.push_str(before);
+            escape::json(ruling.name(), out);
+            before = "\",\"";
         }
-        names.push(']');
-        names
+        out.push_str(if before == "[\"" { "[]" } else { "\"]" });
     }
 }
 

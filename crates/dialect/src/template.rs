@@ -12,8 +12,8 @@ use crate::{escape, json};
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     pieces: Vec<Piece>,
-    /// About how many bytes it writes: enough, as a rule, for one allocation.
-    pub(crate) about_bytes: usize,
+    /// Whether what it writes is JSON to every reader, and on one line.
+    pub(crate) is_json: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -77,13 +77,17 @@ pub(crate) enum Quantity {
 pub(crate) enum Value<'v> {
     Number(Number),
     Text(&'v str),
-    Json(String),
+    /// What [`Source::write_json`] writes.
+    Json,
 }
 
 /// What placeholders stand for.
 pub(crate) trait Source {
     /// The value of a placeholder; `None` if there is none on this answer.
     fn value(&self, placeholder: &Placeholder) -> Option<Value<'_>>;
+
+    /// Writes a value that is JSON itself.
+    fn write_json(&self, placeholder: &Placeholder, out: &mut String);
 }
 
 /// What a template is for: it settles what may stand in it.
@@ -156,8 +160,8 @@ impl Template {
             return Err(mistakes);
         }
         let pieces: Vec<Piece> = parts.into_iter().map(|(_, piece)| piece).collect();
-        let about_bytes = pieces.iter().map(Piece::about_bytes).sum();
-        Ok(Template { pieces, about_bytes })
+        let is_json = usage.medium == Medium::Json && pieces.iter().all(Piece::is_plain_json);
+        Ok(Template { pieces, is_json })
     }
 
     /// Writes a header's value, or says that one of its values is missing or empty; then `out` is of no use.
@@ -167,7 +171,7 @@ impl Template {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Value { placeholder, .. } => match source.value(placeholder)? {
                     Value::Number(number) => number.write(out),
-                    Value::Text("") | Value::Json(_) => return None,
+                    Value::Text("") | Value::Json => return None,
                     Value::Text(text) => escape::header(text, out),
                 },
             }
@@ -184,7 +188,7 @@ impl Template {
                     (Some(Value::Number(number)), _) => number.write(out),
                     (Some(Value::Text(text)), Place::JsonString) => escape::json(text, out),
                     (Some(Value::Text(text)), _) => escape::plain(text, out),
-                    (Some(Value::Json(json)), _) => out.push_str(&json),
+                    (Some(Value::Json), _) => source.write_json(placeholder, out),
                     (None, Place::JsonValue) => out.push_str("null"),
                     (None, _) => {}
                 },
@@ -202,12 +206,18 @@ impl Template {
 }
 
 impl Piece {
-    fn about_bytes(&self) -> usize {
-        match self {
-            Piece::Text(text) => text.len(),
-            // A unix time, a name, an identifier.
-            Piece::Value { .. } => 16,
-        }
+    /// Whether a piece of JSON has none of what readers take differently, though its grammar allows it: half a surrogate
+    /// pair, a number that is too large. Neither can be without `\\u`, an exponent, or many digits.
+    fn is_plain_json(&self) -> bool {
+        const MOST_DIGITS: usize = 15;
+        let Piece::Text(text) = self else { return true };
+        let bytes = text.as_bytes();
+        let is_exponent = |pair: &[u8]| pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E');
+        let is_long = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
+        !text.contains(['\n', '\r'])
+            && !text.contains("\\u")
+            && !bytes.windows(2).any(is_exponent)
+            && !bytes.windows(MOST_DIGITS).any(is_long)
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use http::HeaderName;
 use tidegate_core::Policy;
 use tidegate_dialect::{Dialect, DialectErrors};
 use tidegate_policy::question::instead;
@@ -28,6 +29,8 @@ pub struct Api {
     pub intake: Intake,
     /// How decisions are worded.
     pub dialect: Dialect,
+    /// The dialect's header names as HTTP has them, in the order of their places.
+    pub header_names: Box<[HeaderName]>,
     /// Which requests it is for, and where they go.
     pub serving: Serving,
     /// Where it comes from: a path, `vendor:NAME`, or who put it.
@@ -82,7 +85,9 @@ impl Api {
             lower_with(source, 1, &open).map_err(AssembleError::Policy)?;
         let dialect = self::dialect(&dialect, folder, files)?;
         let dialect_warnings = dialect.check(&policy);
-        Ok(Api { policy, intake, dialect, serving, source: source.name.to_owned(), warnings, dialect_warnings })
+        let header_names = header_names(&dialect);
+        let source = source.name.to_owned();
+        Ok(Api { policy, intake, dialect, header_names, serving, source, warnings, dialect_warnings })
     }
 }
 
@@ -102,6 +107,13 @@ fn open(
         AssembleError::Read { path, error } => format!("cannot read {}: {error}", path.display()),
         other => other.to_string(),
     })
+}
+
+/// Names are read once, not for every answer.
+fn header_names(dialect: &Dialect) -> Box<[HeaderName]> {
+    let name = |name: &str| HeaderName::from_bytes(name.as_bytes());
+    // A dialect's names are tokens, at most 64 bytes long: each is one of HTTP's.
+    dialect.header_names().map(|text| name(text).expect("a dialect's header names are tokens")).collect()
 }
 
 /// The dialect that a policy names: a vendor's, or a file's if the name begins like a path.

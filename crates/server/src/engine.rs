@@ -166,7 +166,19 @@ impl<C: Clock> Engine<C> {
         decision
     }
 
-    /// The same, and what is charged is kept in one of `places` until it is settled, released or expires.
+    /// Decides demands that came together, each as [`Engine::check`] decides it, tells `hear` of each in their order, and
+    /// measures how long each took by itself, what is heard aside.
+    pub fn check_batch<'d>(&self, demands: &'d [Demand<'d>], mut hear: impl FnMut(&Decision<'_>)) {
+        let clock = self.limiter.clock();
+        let mut began = clock.now();
+        self.limiter.check_batch(demands, |decision| {
+            self.metrics().took(clock.now().since(began));
+            hear(decision);
+            began = clock.now();
+        });
+    }
+
+    /// Decides a demand as [`Engine::check`] does, and what is charged is kept in one of `places` until it is settled, released or expires.
     pub fn reserve<'d>(
         &self,
         places: &mut Places<'_>,

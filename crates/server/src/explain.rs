@@ -9,7 +9,6 @@ use tidegate_core::{
     Align, AttributeId, Basis, Chosen, Condition, Decision, Demand, Explained, Limit, Origin, Policy, Purpose, Reason,
     Recorded, Rule, Selected, Span, Status, Timestamp, Wait, decide,
 };
-use tidegate_dialect::Fields;
 use tidegate_policy::question::{Question, Request};
 use tidegate_policy::{Facts, Finding, Sourced, TokenFault, TrustedBy};
 
@@ -386,9 +385,9 @@ fn answers(api: &Api, demand: &Demand<'_>, decision: &Decision<'_>) -> ToldAnswe
 }
 
 fn spelled(api: &Api, decision: &Decision<'_>, supposing: Option<String>) -> ToldAnswer {
-    let Fields { status, headers, body } = api.dialect.render(decision);
-    let headers = headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
-    ToldAnswer { supposing, status, headers, body }
+    let fields = api.dialect.render(decision);
+    let headers = fields.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    ToldAnswer { supposing, status: fields.status, headers, body: fields.body().map(str::to_owned) }
 }
 
 /// The decision if all of one limit were used, and the rest were as it is.

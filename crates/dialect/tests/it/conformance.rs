@@ -198,10 +198,10 @@ fn verdict(decision: &Decision<'_>) -> String {
 /// Fields as text, in the shape of a section's lines.
 fn written(fields: &Fields) -> String {
     let mut text = format!("  status {}\n", fields.status);
-    for (name, value) in &fields.headers {
+    for (name, value) in fields.headers() {
         writeln!(text, "  header {name}: {value}").expect("a string");
     }
-    if let Some(body) = &fields.body {
+    if let Some(body) = fields.body() {
         writeln!(text, "  body {body}").expect("a string");
     }
     text

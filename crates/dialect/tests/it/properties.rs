@@ -183,14 +183,14 @@ fn scene() -> impl Strategy<Value = Scene> {
 
 /// Every name is a token, every value visible ASCII with inner spaces, no name occurs twice, a JSON body is JSON.
 fn check_on_the_wire(fields: &Fields) -> Result<(), TestCaseError> {
-    for (index, (name, value)) in fields.headers.iter().enumerate() {
+    for (index, (name, value)) in fields.headers().enumerate() {
         prop_assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
         prop_assert!(value.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{name}: {value:?}");
         prop_assert!(!value.is_empty() && value.trim() == value, "{name}: {value:?}");
         prop_assert!(value.len() <= 16 * 1024, "{name} has {} bytes", value.len());
-        prop_assert!(!fields.headers[..index].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)));
+        prop_assert!(!fields.headers().take(index).any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)));
     }
-    if let Some(body) = &fields.body {
+    if let Some(body) = fields.body() {
         prop_assert!(body.len() <= 64 * 1024);
         match fields.header("content-type") {
             Some("application/json" | "application/problem+json") => {
@@ -214,7 +214,7 @@ proptest! {
         let (all, is_admitted) = scene.render_all();
         for fields in all {
             prop_assert_eq!(is_admitted, fields.status == 200);
-            prop_assert!(!is_admitted || fields.body.is_none());
+            prop_assert!(!is_admitted || fields.body().is_none());
             check_on_the_wire(&fields)?;
         }
     }
@@ -232,7 +232,7 @@ proptest! {
         stand.status.retry_after = Wait::For(Span::from_secs(1));
         let scene = Scene { stands: vec![stand], attributes: vec![("user", user.clone())], at: Timestamp::default() };
         let fields = scene.render(echo);
-        let body: serde_json::Value = serde_json::from_str(&fields.body.expect("a refusal")).expect("JSON");
+        let body: serde_json::Value = serde_json::from_str(fields.body().expect("a refusal")).expect("JSON");
         let read = body["user"].as_str().expect("a string");
         prop_assert!(read == user || (user.len() > 1_024 && read.len() > 1_020 && user.starts_with(read)));
         prop_assert_eq!(&body["key"], "");
@@ -275,7 +275,7 @@ proptest! {
                 Wait::Release | Wait::Never | Wait::None => prop_assert_eq!(wait, None),
             }
             if dialect.name() == "whatsapp" && !is_admitted {
-                let body: serde_json::Value = serde_json::from_str(fields.body.as_deref().expect("a body")).expect("JSON");
+                let body: serde_json::Value = serde_json::from_str(fields.body().expect("a body")).expect("JSON");
                 prop_assert!(body["retryAfter"].as_u64().is_some_and(|seconds| seconds >= 1));
             }
         }
@@ -343,7 +343,7 @@ proptest! {
                 stand.status.retry_after = Wait::Never;
                 let scene = Scene { stands: vec![stand], attributes: vec![("user", "\r\n\"".to_owned())], at: Timestamp::default() };
                 let fields = scene.render(&dialect);
-                prop_assert!(fields.headers.iter().all(|(_, value)| value.bytes().all(|byte| (0x20..0x7f).contains(&byte))));
+                prop_assert!(fields.headers().all(|(_, value)| value.bytes().all(|byte| (0x20..0x7f).contains(&byte))));
             }
             Err(errors) => {
                 prop_assert!(errors.iter().len() > 0);
@@ -373,7 +373,7 @@ proptest! {
         });
         prop_assert!(matches!(fields.status, 200 | 400) && peeks <= 4);
         check_on_the_wire(&fields)?;
-        prop_assert!(fields.body.is_some());
+        prop_assert!(fields.body().is_some());
     }
 }
 

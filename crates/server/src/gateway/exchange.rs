@@ -28,7 +28,7 @@ use super::stage::StageReader;
 use super::upstream::Upstream;
 use super::wire::{Answer, Call, UnderWay, Wire};
 use super::{Gateway, HELD_BLOCK_BYTES, echo, host, respond, tunnel};
-use crate::refusals::DECISION_HEADER;
+use crate::refusals::{DECISION_HEADER, DecisionId};
 use crate::{Api, Surface};
 
 /// The version of HTTP that a client speaks.
@@ -56,15 +56,19 @@ pub(super) struct Client<C> {
 }
 
 /// What becomes of a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives for one call; boxing what is admitted would cost each an allocation"
-)]
 enum Ruling<'g> {
     /// It goes to the upstream.
     Forward(Pass<'g>),
     /// It is answered here.
-    Answer(Fields),
+    Answer(Response<Download>),
+}
+
+/// What a decision makes of a request.
+enum Decided {
+    /// It goes on, with these fields on its answer.
+    Admitted(Fields, Hold),
+    /// It is answered with these; a refusal can be asked for by its id.
+    Answered(Fields, Option<DecisionId>),
 }
 
 /// What an admitted request takes along.
@@ -120,7 +124,7 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
                     self.failed(&fault)
                 }
             },
-            Ok(Ruling::Answer(fields)) => self.dismiss(request, respond::spelled(fields)),
+            Ok(Ruling::Answer(response)) => self.dismiss(request, response),
             Err(fault) => self.dismiss(request, respond::faulty(&fault)),
         }
     }
@@ -142,10 +146,16 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         let body = gathered.as_ref().map(|(body, _)| &**body);
         let peer = Some(self.address.ip());
         let asked = Asked { peer, host: Some(&authority), headers: request.headers(), body };
-        let (fields, hold) = self.decide(&api, &route, &asked)?;
-        Ok(match hold {
-            Some(hold) => Ruling::Forward(Pass { api, route, authority, fields, hold, gathered }),
-            None => Ruling::Answer(fields),
+        Ok(match self.decide(&api, &route, &asked)? {
+            Decided::Admitted(fields, hold) => Ruling::Forward(Pass { api, route, authority, fields, hold, gathered }),
+            Decided::Answered(fields, id) => {
+                let mut response = respond::spelled(fields, &api.header_names);
+                let id = id.filter(|_| self.gateway.options.decision_header);
+                if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+                    response.headers_mut().insert(DECISION_HEADER, id);
+                }
+                Ruling::Answer(response)
+            }
         })
     }
 
@@ -209,8 +219,8 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         }
     }
 
-    /// Asks the limiter. With a hold, the request is to be forwarded.
-    fn decide(&self, api: &Api, route: &Route, asked: &Asked<'_>) -> Result<(Fields, Option<Hold>), Fault> {
+    /// Asks the limiter.
+    fn decide(&self, api: &Api, route: &Route, asked: &Asked<'_>) -> Result<Decided, Fault> {
         let engine = &self.gateway.engine;
         let limiter = &engine.limiter;
         let facts = api.intake.extract(&api.policy, route, asked, limiter.clock().now())?;
@@ -225,24 +235,16 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         let hold = Hold::new(engine, limiter.receipt(&decision));
         let fields = api.dialect.render(&decision);
         if let Some(id) = engine.keep_refusal(&decision, Surface::Gateway) {
-            let mut fields = fields;
-            if self.gateway.options.decision_header {
-                fields.headers.push((DECISION_HEADER.to_string().into(), id.to_string()));
-            }
-            return Ok((fields, None));
+            return Ok(Decided::Answered(fields, Some(id)));
         }
         let operation = api.policy.operation(route.operation()).name();
         let Some(inspection) = api.dialect.inspection().filter(|inspection| inspection.operation() == operation) else {
-            return Ok((fields, Some(hold)));
+            return Ok(Decided::Admitted(fields, hold));
         };
         let query = route.target().split_once('?').map_or("", |(_, query)| query);
         let mut shown = inspection.answer(&api.policy, &builder, query, |peek| limiter.check(peek));
-        for (name, value) in fields.headers {
-            if shown.header(&name).is_none() {
-                shown.headers.push((name, value));
-            }
-        }
-        Ok((shown, None))
+        shown.add_missing(&fields);
+        Ok(Decided::Answered(shown, None))
     }
 
     /// Sends an admitted request to the upstream, and its answer back.
@@ -254,7 +256,7 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
     ) -> Result<Response<Download>, Fault> {
         let Some(upstream) = self.gateway.upstream_of(&pass.api)? else {
             let mut response = self.echo(request, &pass).await?;
-            respond::add(&pass.fields, response.headers_mut());
+            respond::add(pass.fields, &pass.api.header_names, response.headers_mut());
             return Ok(response.map(|body| body.holding(pass.hold)));
         };
         let (mut parts, body) = request.into_parts();
@@ -271,7 +273,7 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         }
         let (mut response, lease) = upstream.send(Request::from_parts(parts, upload), &progress).await?;
         fields::towards_client(response.headers_mut());
-        respond::add(&pass.fields, response.headers_mut());
+        respond::add(pass.fields, &pass.api.header_names, response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let client = client.ok_or(Fault::new(502, "upstream", "switched protocols without being asked"))?;
             return Ok(self.open_tunnel(client, response, pass.hold));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use tidegate_dialect::Fields;
+use tidegate_dialect::{Fields, Parts};
 
 use super::body::Download;
 use super::fault::Fault;
@@ -26,26 +26,29 @@ pub(super) fn faulty(fault: &Fault) -> Response<Download> {
 }
 
 /// An answer as the dialect spells it: a refusal, or what is left.
-pub(super) fn spelled(fields: Fields) -> Response<Download> {
+pub(super) fn spelled(fields: Fields, names: &[HeaderName]) -> Response<Download> {
     let status = StatusCode::from_u16(fields.status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
-    let mut headers = HeaderMap::with_capacity(fields.headers.len() + 2);
+    let mut headers = HeaderMap::with_capacity(fields.headers().len() + 2);
     // A refusal is true for an instant and for one caller; no cache may give it to another.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    add(&fields, &mut headers);
-    let mut response = Response::new(Download::local(fields.body.map(Bytes::from)));
+    let body = add(fields, names, &mut headers);
+    let mut response = Response::new(Download::local(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
-/// Adds a decision's headers to an answer, in place of those of the same names.
-pub(super) fn add(fields: &Fields, headers: &mut HeaderMap) {
-    for (name, value) in &fields.headers {
-        let name = HeaderName::from_bytes(name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-            headers.insert(name, value);
+/// Adds a decision's headers to an answer, in place of those of the same names, and returns its body. All of them stay in
+/// the one piece of memory that they were written in. `names` are those of its dialect.
+pub(super) fn add(fields: Fields, names: &[HeaderName], headers: &mut HeaderMap) -> Option<Bytes> {
+    let Parts { text, headers: placed, body, .. } = fields.into_parts();
+    let text = Bytes::from(text);
+    for (place, value) in placed {
+        if let (Some(name), Ok(value)) = (names.get(place), HeaderValue::from_maybe_shared(text.slice(value))) {
+            headers.insert(name.clone(), value);
         }
     }
+    body.map(|body| text.slice(body))
 }
 
 /// Makes an answer its connection's last.

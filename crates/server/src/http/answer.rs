@@ -42,12 +42,12 @@ pub fn write(decision: &Decision<'_>, fields: &Fields, beside: Beside<'_>, out: 
         out.push('}');
     });
     out.push_str("],\"headers\":{");
-    separated(fields.headers.iter(), out, |(name, value), out| member(name, value, out));
+    separated(fields.headers(), out, |(name, value), out| member(name, value, out));
     out.push_str("},\"status\":");
     number(fields.status.into(), out);
-    if let Some(text) = &fields.body {
+    if let Some(text) = fields.body() {
         out.push_str(",\"body\":");
-        body(text, out);
+        if fields.has_json_body() { out.push_str(text) } else { body(text, out) }
     }
     if let Some(id) = beside.reservation {
         out.push(',');
@@ -105,66 +105,62 @@ pub(super) fn separated<T>(items: impl Iterator<Item = T>, out: &mut String, mut
 /// Writes microseconds as seconds: a decimal point and one to six decimals.
 pub fn seconds(micros: u64, out: &mut String) {
     number(micros / 1_000_000, out);
-    // The leading one keeps the zeros behind the point until it becomes the point itself.
+    if micros.is_multiple_of(1_000_000) {
+        return out.push_str(".0");
+    }
+    // The leading one keeps the zeros behind the point.
     let mut fraction = micros % 1_000_000 + 1_000_000;
-    while fraction > 19 && fraction.is_multiple_of(10) {
+    while fraction.is_multiple_of(10) {
         fraction /= 10;
     }
-    let point = out.len();
-    number(fraction, out);
-    out.replace_range(point..=point, ".");
+    out.push('.');
+    out.push_str(&itoa::Buffer::new().format(fraction)[1..]);
 }
 
 /// Writes a whole number. An answer has a dozen of them, and each would cost ten times as much by `write!`.
-fn number(mut number: u64, out: &mut String) {
-    let mut digits = [b'0'; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        if number == 0 || first == 0 {
-            break;
-        }
-    }
-    out.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
+fn number(number: u64, out: &mut String) {
+    out.push_str(itoa::Buffer::new().format(number));
 }
-
-/// Which bytes a JSON string escapes.
-static IS_ESCAPED: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        table[control] = true;
-        control += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
 
 /// Writes a JSON string.
 pub fn string(text: &str, out: &mut String) {
     out.push('"');
-    let mut plain = 0;
-    // Only what is escaped leaves the inner loop: most bytes are not, also of header values, which have quotes.
-    while let Some(length) = text.as_bytes()[plain..].iter().position(|byte| IS_ESCAPED[usize::from(*byte)]) {
-        let index = plain + length;
-        out.push_str(&text[plain..index]);
-        match text.as_bytes()[index] {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            byte => {
-                let _ = write!(out, "\\u{byte:04x}");
-            }
-        }
-        plain = index + 1;
+    // Looks at every byte, as that can be done to many at a time. Control characters are rare; headers have quotes.
+    let has_control = text.bytes().fold(false, |has, byte| has | (byte < 0x20));
+    if has_control {
+        escaped(text, out);
+    } else {
+        quoted(text, out);
     }
-    out.push_str(&text[plain..]);
     out.push('"');
+}
+
+/// Writes text without control characters for a JSON string.
+fn quoted(text: &str, out: &mut String) {
+    let mut rest = text;
+    while let Some(length) = memchr::memchr2(b'"', b'\\', rest.as_bytes()) {
+        let (plain, from) = rest.split_at(length);
+        out.push_str(plain);
+        out.push_str(if from.starts_with('"') { "\\\"" } else { "\\\\" });
+        rest = &from[1..];
+    }
+    out.push_str(rest);
+}
+
+fn escaped(text: &str, out: &mut String) {
+    for char in text.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(char));
+            }
+            char => out.push(char),
+        }
+    }
 }
 
 /// The window in seconds, a whole number where it is one; `null` for what is not counted in windows.

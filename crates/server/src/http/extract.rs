@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode};
-use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body::Body;
+use http_body_util::BodyExt;
 use tidegate_core::{Policy, Purpose, Span};
 use tidegate_policy::question::{BadQuestion, Json, Question, instead};
 
@@ -34,16 +33,42 @@ pub(super) struct Ask<'q> {
 pub(super) const MEMBERS: [&str; 6] = ["policy", "attributes", "cost", "peek", "reserve", "expires_s"];
 
 /// The body of a request, bounded.
-pub(super) async fn body(request: Request<Body>) -> Result<Bytes, Problem> {
+pub(super) async fn body<B: Body<Data = Bytes> + Unpin>(request: Request<B>) -> Result<Bytes, Problem> {
     // What announces to be too long is not waited for.
     if request.body().size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(too_large());
     }
-    match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off").at("body")),
+    let mut body = request.into_body();
+    // Most bodies come in one piece, which is not copied.
+    let Some(first) = piece(&mut body).await? else { return Ok(Bytes::new()) };
+    if first.len() > MAX_BODY_BYTES {
+        return Err(too_large());
     }
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let Some(second) = piece(&mut body).await? else { return Ok(first) };
+    let mut whole = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(piece_of_it) = next {
+        if whole.len() + piece_of_it.len() > MAX_BODY_BYTES {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&piece_of_it);
+        next = piece(&mut body).await?;
+    }
+    Ok(whole.freeze())
+}
+
+/// The next piece of a body; trailers are none.
+async fn piece<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Result<Option<Bytes>, Problem> {
+    while let Some(frame) = body.frame().await {
+        let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "the body broke off").at("body");
+        if let Ok(data) = frame.map_err(broken)?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
 }
 
 fn too_large() -> Problem {

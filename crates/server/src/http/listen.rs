@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,9 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower_service::Service;
 
+use super::check;
 use super::host;
 use super::respond::Problem;
-use super::routes::{Desk, router};
+use super::routes::{CHECK, Desk, router};
 use crate::Engine;
 use crate::accept::{Entrance, Place};
 use crate::metrics::{Metrics, Surface};
@@ -79,7 +82,7 @@ pub async fn serve<C: Clock + Debug + Send + Sync + 'static>(
 ) -> io::Result<()> {
     let bound = listener.local_addr()?;
     let desk = Arc::new(Desk { engine: Arc::clone(&engine), bound });
-    let router = router(desk);
+    let answerer = Arc::new(Answerer { router: router(desk), engine: Arc::clone(&engine), bound });
     let open = GracefulShutdown::new();
     let entrance = Entrance::new(listener, bounds::MAX_CONNECTIONS);
     let (cut, is_cut) = watch::channel(false);
@@ -89,8 +92,7 @@ pub async fn serve<C: Clock + Debug + Send + Sync + 'static>(
             () = &mut shutdown => break,
             next = entrance.next() => next,
         };
-        let service = Answerer { router: router.clone(), engine: Arc::clone(&engine), bound };
-        attend(connection, place, service, &open, is_cut.clone());
+        attend(connection, place, Arc::clone(&answerer), &open, is_cut.clone());
     }
     engine.drain();
     drop(entrance);
@@ -107,7 +109,7 @@ pub async fn serve<C: Clock + Debug + Send + Sync + 'static>(
 fn attend<C: Clock + Send + Sync + 'static>(
     connection: TcpStream,
     place: Place,
-    answerer: Answerer<C>,
+    answerer: Arc<Answerer<C>>,
     open: &GracefulShutdown,
     mut is_cut: watch::Receiver<bool>,
 ) {
@@ -121,8 +123,8 @@ fn attend<C: Clock + Send + Sync + 'static>(
         .serve_connection(
             TokioIo::new(Timed::new(connection, bounds::WRITE_DEADLINE)),
             service_fn(move |request| {
-                let answerer = answerer.clone();
-                async move { Ok::<_, Infallible>(answerer.answer(request).await) }
+                let answer = Arc::clone(&answerer).answer(request);
+                async move { Ok::<_, Infallible>(answer.await) }
             }),
         );
     let connection = open.watch(connection);
@@ -136,6 +138,7 @@ fn attend<C: Clock + Send + Sync + 'static>(
     });
 }
 
+/// What answers the requests of all connections.
 #[derive(Debug)]
 struct Answerer<C> {
     router: Router,
@@ -143,27 +146,38 @@ struct Answerer<C> {
     bound: SocketAddr,
 }
 
-impl<C> Clone for Answerer<C> {
-    fn clone(&self) -> Answerer<C> {
-        Answerer { router: self.router.clone(), engine: Arc::clone(&self.engine), bound: self.bound }
-    }
-}
+/// The body of an answer: whole, or as the router has it.
+type Answer = Either<Full<Bytes>, Body>;
 
 impl<C: Clock> Answerer<C> {
-    async fn answer(mut self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: Arc<Answerer<C>>, request: Request<Incoming>) -> Response<Answer> {
         let answer = if host::is_ours(self.bound, request.uri(), request.headers()) {
-            match tokio::time::timeout(bounds::REQUEST_DEADLINE, self.router.call(request)).await {
-                Ok(Ok(answer)) => answer,
+            match tokio::time::timeout(bounds::REQUEST_DEADLINE, self.respond(request)).await {
+                Ok(answer) => answer,
                 Err(_) => {
-                    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time").at("body").answer()
+                    let late = Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time").at("body");
+                    late.answer().map(whole)
                 }
             }
         } else {
             let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host that was asked for");
-            problem.at("header host").help("call the control port by localhost or its address").answer()
+            let problem = problem.at("header host").help("call the control port by localhost or its address");
+            problem.answer().map(whole)
         };
         let metrics: &Metrics = self.engine.metrics();
         metrics.answered(Surface::Http, answer.status().as_u16());
         answer
     }
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Answer> {
+        if request.method() == Method::POST && request.uri().path() == CHECK {
+            return check::answer(&self.engine, request).await.map(whole);
+        }
+        let Ok(answer) = self.router.clone().call(request).await;
+        answer.map(Either::Right)
+    }
+}
+
+fn whole(text: String) -> Answer {
+    Either::Left(Full::new(Bytes::from(text)))
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use axum::body::Body;
 use http::{Response, StatusCode};
 use tidegate_core::Per;
 use tidegate_limiter::Clock;
@@ -56,7 +55,7 @@ pub(super) fn forbidden() -> Problem {
 }
 
 /// Puts the policy that `body` describes into force under the name it bears.
-pub(super) fn put<C: Clock + Debug>(engine: &Engine<C>, name: &str, body: &[u8]) -> Response<Body> {
+pub(super) fn put<C: Clock + Debug>(engine: &Engine<C>, name: &str, body: &[u8]) -> Response<String> {
     let Ok(text) = std::str::from_utf8(body) else {
         return Problem::new(StatusCode::BAD_REQUEST, "not UTF-8").at("body").help("send the policy as TOML").answer();
     };

@@ -1,6 +1,5 @@
 //! Answers of the control port, all of them JSON unless somebody else fixed the form. None may be cached (H9).
 
-use axum::body::Body;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use tidegate_policy::question::BadQuestion;
@@ -32,7 +31,7 @@ impl Problem {
     }
 
     /// `{"error":{"message":…,"place":…,"help":…}}`; place and help are left out where there is none.
-    pub(super) fn answer(&self) -> Response<Body> {
+    pub(super) fn answer(&self) -> Response<String> {
         json(self.status, self.text())
     }
 
@@ -59,7 +58,7 @@ impl From<BadQuestion> for Problem {
 }
 
 /// What was asked for, or why not.
-pub(super) fn either(result: Result<String, Problem>) -> Response<Body> {
+pub(super) fn either(result: Result<String, Problem>) -> Response<String> {
     match result {
         Ok(text) => json(StatusCode::OK, text),
         Err(problem) => problem.answer(),
@@ -73,13 +72,13 @@ pub(super) fn written(value: &impl serde::Serialize) -> String {
 }
 
 /// A JSON answer.
-pub(super) fn json(status: StatusCode, text: String) -> Response<Body> {
+pub(super) fn json(status: StatusCode, text: String) -> Response<String> {
     typed(status, "application/json", text)
 }
 
 /// An answer of another media type.
-pub(super) fn typed(status: StatusCode, media_type: &'static str, text: String) -> Response<Body> {
-    let mut answer = Response::new(Body::from(text));
+pub(super) fn typed(status: StatusCode, media_type: &'static str, text: String) -> Response<String> {
+    let mut answer = Response::new(text);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -88,7 +87,7 @@ pub(super) fn typed(status: StatusCode, media_type: &'static str, text: String) 
 }
 
 /// The answer to a method that a route does not have.
-pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response<String> {
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed} is answered here")).at("method");
     let mut answer = problem.answer();
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

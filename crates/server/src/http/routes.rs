@@ -8,17 +8,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::routing::{get, post};
-use http::header::HeaderValue;
+use axum::routing::{any, get, post};
 use http::{Request, Response, StatusCode};
 use tidegate_limiter::Clock;
 
 use super::reservations::{self, Fate};
 use super::respond::{Problem, either, json, method_not_allowed, typed, written};
 use super::wire;
-use super::{check, explain, extract, limits, openapi, policies};
-use crate::refusals::DECISION_HEADER;
+use super::{explain, extract, limits, openapi, policies};
 use crate::{Engine, metrics};
+
+/// Where questions are put. Its POST takes no way through the router, which costs as much as a decision.
+pub(super) const CHECK: &str = "/v1/check";
 
 /// What the routes answer from.
 #[derive(Debug)]
@@ -54,7 +55,8 @@ pub(super) fn router<C: Clock + Debug + Send + Sync + 'static>(desk: Arc<Desk<C>
         router = router.route(path, route.fallback(get_only));
     }
     router
-        .route("/v1/check", post(ruling::<C>).fallback(|| async { method_not_allowed("POST") }))
+        // POST is answered before it comes here.
+        .route(CHECK, any(|| async { method_not_allowed("POST") }))
         .route("/v1/settle", post(settled::<C>).fallback(|| async { method_not_allowed("POST") }))
         .route("/v1/release", post(released::<C>).fallback(|| async { method_not_allowed("POST") }))
         .route(
@@ -69,48 +71,33 @@ pub(super) fn router<C: Clock + Debug + Send + Sync + 'static>(desk: Arc<Desk<C>
         .with_state(desk)
 }
 
-async fn ruling<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<Body> {
-    match extract::body(request).await {
-        Ok(body) => match check::check(&desk.engine, &body) {
-            Ok(ruling) => {
-                let mut answer = json(StatusCode::OK, ruling.text);
-                let id = ruling.refusal.and_then(|id| HeaderValue::from_str(&id.to_string()).ok());
-                id.into_iter().for_each(|id| drop(answer.headers_mut().insert(DECISION_HEADER, id)));
-                answer
-            }
-            Err(problem) => problem.answer(),
-        },
-        Err(problem) => problem.answer(),
-    }
-}
-
-async fn settled<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<Body> {
+async fn settled<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<String> {
     closed(&desk, Fate::Settled, request).await
 }
 
-async fn released<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<Body> {
+async fn released<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<String> {
     closed(&desk, Fate::Released, request).await
 }
 
-async fn closed<C: Clock>(desk: &Desk<C>, fate: Fate, request: Request<Body>) -> Response<Body> {
+async fn closed<C: Clock>(desk: &Desk<C>, fate: Fate, request: Request<Body>) -> Response<String> {
     match extract::body(request).await {
         Ok(body) => either(reservations::close(&desk.engine, fate, &body)),
         Err(problem) => problem.answer(),
     }
 }
 
-async fn why<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<Body> {
+async fn why<C: Clock>(State(desk): Asked<C>, request: Request<Body>) -> Response<String> {
     match extract::body(request).await {
         Ok(body) => either(explain::asked(&desk.engine, &body)),
         Err(problem) => problem.answer(),
     }
 }
 
-async fn explained<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<Body> {
+async fn explained<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<String> {
     either(plain(query).and_then(|query| explain::queried(&desk.engine, &query)))
 }
 
-async fn refused<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<Body> {
+async fn refused<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<String> {
     either(plain(query).and_then(|query| explain::decisions(&desk.engine, &query)))
 }
 
@@ -124,15 +111,15 @@ fn plain(query: Option<String>) -> Result<String, Problem> {
     Err(problem.help("encode values as UTF-8, then by percent signs"))
 }
 
-async fn left<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<Body> {
+async fn left<C: Clock>(State(desk): Asked<C>, RawQuery(query): RawQuery) -> Response<String> {
     either(plain(query).and_then(|query| limits::limits(&desk.engine, &query)))
 }
 
-async fn served<C: Clock>(State(desk): Asked<C>) -> Response<Body> {
+async fn served<C: Clock>(State(desk): Asked<C>) -> Response<String> {
     json(StatusCode::OK, policies::list(&desk.engine.book()))
 }
 
-async fn policy<C: Clock>(State(desk): Asked<C>, name: Named) -> Response<Body> {
+async fn policy<C: Clock>(State(desk): Asked<C>, name: Named) -> Response<String> {
     either(policies::one(&desk.engine.book(), &named(name)))
 }
 
@@ -140,7 +127,7 @@ async fn put<C: Clock + Debug + Send + Sync + 'static>(
     State(desk): Asked<C>,
     name: Named,
     request: Request<Body>,
-) -> Response<Body> {
+) -> Response<String> {
     if !desk.bound.ip().to_canonical().is_loopback() {
         return policies::forbidden().answer();
     }
@@ -154,11 +141,11 @@ async fn put<C: Clock + Debug + Send + Sync + 'static>(
     put.unwrap_or_else(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the policy could not be read").answer())
 }
 
-async fn healthy() -> Response<Body> {
+async fn healthy() -> Response<String> {
     json(StatusCode::OK, "{\"status\":\"ok\"}".to_owned())
 }
 
-async fn ready<C: Clock>(State(desk): Asked<C>) -> Response<Body> {
+async fn ready<C: Clock>(State(desk): Asked<C>) -> Response<String> {
     let is_draining = desk.engine.is_draining();
     let status = if is_draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let failures = desk.engine.reloads.failures().into_iter();
@@ -174,18 +161,18 @@ async fn ready<C: Clock>(State(desk): Asked<C>) -> Response<Body> {
     json(status, written(&health))
 }
 
-async fn scrape<C: Clock + Debug + Send + Sync + 'static>(State(desk): Asked<C>) -> Response<Body> {
+async fn scrape<C: Clock + Debug + Send + Sync + 'static>(State(desk): Asked<C>) -> Response<String> {
     match metrics::exposition(&desk.engine) {
         Ok(text) => typed(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
         Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a metric cannot be written").answer(),
     }
 }
 
-async fn described() -> Response<Body> {
+async fn described() -> Response<String> {
     json(StatusCode::OK, openapi::document().to_owned())
 }
 
-async fn nothing_here() -> Response<Body> {
+async fn nothing_here() -> Response<String> {
     let problem = Problem::new(StatusCode::NOT_FOUND, "nothing is here").at("path");
     problem.help("/openapi.json lists what there is; the gateway listens on a port of its own").answer()
 }

@@ -337,6 +337,11 @@ impl Policy {
         self.attributes.iter().map(|name| &**name)
     }
 
+    /// All attributes with their names, in the order of their places.
+    pub fn attributes(&self) -> impl Iterator<Item = (AttributeId, &str)> {
+        (0..).map(AttributeId).zip(self.attribute_names())
+    }
+
     /// The place of the unit called `name`.
     pub fn unit(&self, name: &str) -> Option<UnitId> {
         let index = self.units.iter().position(|known| &**known == name)?;

@@ -4,6 +4,7 @@
 //! member given twice is seen, and a number keeps the digits it was written with. Nothing here is ignored: a member, an
 //! attribute, a unit or an operation that the policy does not know is a mistake.
 
+mod parts;
 mod request;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use tidegate_core::{AttributeId, Demand, DemandBuilder, DemandError, Policy, Uni
 
 use crate::problem::nearest;
 
+use parts::Parts;
 pub use request::{MAX_HEADERS, Request, read_headers};
 
 /// Most names that a message lists when it has no better help.
@@ -22,6 +24,9 @@ const MOST_NAMES_IN_HELP: usize = 12;
 /// Most names that an unknown one is compared with: a few milliseconds' work at worst. A policy can have 20,000 operations,
 /// and a mistake must not cost more than an answer.
 const MOST_NAMES_COMPARED: usize = 1_000;
+
+/// Members that are made room for at once: a question of all its kinds has no more.
+const USUAL_MEMBERS: usize = 6;
 
 /// What is wrong with a question, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +84,7 @@ impl std::error::Error for BadQuestion {}
 
 /// A JSON value as it was written, checked to be JSON and read no further yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Json<'t>(&'t RawValue);
+pub struct Json<'t>(&'t str);
 
 impl<'t> Json<'t> {
     /// The value that `text` is, white space around it aside.
@@ -88,7 +93,7 @@ impl<'t> Json<'t> {
     ///
     /// `text` is not one JSON value; the place is the line and column, both counted from one.
     pub fn parse(text: &'t [u8]) -> Result<Json<'t>, BadQuestion> {
-        serde_json::from_slice(text).map(Json).map_err(|error| {
+        serde_json::from_slice::<&RawValue>(text).map(|value| Json(value.get())).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             let message = error.to_string();
             let reason = match message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason) {
@@ -101,7 +106,7 @@ impl<'t> Json<'t> {
 
     /// Its text.
     pub fn text(self) -> &'t str {
-        self.0.get()
+        self.0
     }
 
     /// What it is, for messages: `a string`, `an object` …
@@ -130,8 +135,12 @@ impl<'t> Json<'t> {
         if !self.text().starts_with('{') {
             return Err(self.not("an object"));
         }
-        let members: Members<'t> = self.read()?;
-        Ok(members.0)
+        let mut members = Vec::with_capacity(USUAL_MEMBERS);
+        let mut parts = Parts::of(self.text());
+        while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+            members.push((Json(name).string()?, Json(value)));
+        }
+        Ok(members)
     }
 
     /// The members of an object that has no others than `names`, in the order of `names`.
@@ -161,12 +170,12 @@ impl<'t> Json<'t> {
         if !self.is_array() {
             return Err(self.not("an array"));
         }
-        let items: Vec<&'t RawValue> = self.read()?;
+        let items: Vec<Json<'t>> = Parts::of(self.text()).map(Json).collect();
         if items.len() > most {
             let message = format!("array has {} items, at most {most} are allowed", items.len());
             return Err(BadQuestion::new(message).help("ask in several requests"));
         }
-        Ok(items.into_iter().map(Json).collect())
+        Ok(items)
     }
 
     /// The string that it is.
@@ -180,8 +189,11 @@ impl<'t> Json<'t> {
             let quotable = matches!(self.kind(), "a number" | "a boolean");
             return Err(if quotable { bad.help(format!("write \"{}\"", shortened(self.text()))) } else { bad });
         }
-        let text: Text<'t> = self.read()?;
-        Ok(text.0)
+        let inside = self.text().get(1..self.text().len() - 1).unwrap_or_default();
+        if !inside.contains('\\') {
+            return Ok(Cow::Borrowed(inside));
+        }
+        self.read().map(Cow::Owned)
     }
 
     /// The boolean that it is.
@@ -410,55 +422,5 @@ fn decapitalised(text: &str) -> String {
     match text.chars().next() {
         Some(first) if !acronym => format!("{}{}", first.to_lowercase(), &text[first.len_utf8()..]),
         _ => text.to_owned(),
-    }
-}
-
-/// A string that borrows from the text unless it has escapes; a bare `Cow` would always copy.
-struct Text<'t>(Cow<'t, str>);
-
-impl<'t> serde::Deserialize<'t> for Text<'t> {
-    fn deserialize<D: serde::Deserializer<'t>>(deserializer: D) -> Result<Text<'t>, D::Error> {
-        struct Visitor;
-        impl<'t> serde::de::Visitor<'t> for Visitor {
-            type Value = Text<'t>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'t str) -> Result<Text<'t>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Text<'t>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
-    }
-}
-
-/// The members of an object in the order written.
-struct Members<'t>(Vec<(Cow<'t, str>, Json<'t>)>);
-
-impl<'t> serde::Deserialize<'t> for Members<'t> {
-    fn deserialize<D: serde::Deserializer<'t>>(deserializer: D) -> Result<Members<'t>, D::Error> {
-        struct Visitor;
-        impl<'t> serde::de::Visitor<'t> for Visitor {
-            type Value = Members<'t>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'t>>(self, mut map: A) -> Result<Members<'t>, A::Error> {
-                let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<Text<'t>, &'t RawValue>()? {
-                    members.push((name.0, Json(value)));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
     }
 }

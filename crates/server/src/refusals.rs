@@ -9,8 +9,8 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use http::HeaderName;
-use tidegate_core::{Basis, Decision, Mode, Status, Timestamp};
+use http::{HeaderName, HeaderValue};
+use tidegate_core::{Basis, Decision, Mode, Status, Timestamp, UnitId};
 
 use crate::Surface;
 
@@ -34,6 +34,24 @@ pub struct DecisionId {
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04x}-{:x}", self.tag, self.number)
+    }
+}
+
+impl DecisionId {
+    /// The id as the value of [`DECISION_HEADER`]: what is displayed, at a fifth of its cost.
+    pub fn header_value(self) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |number: u64, place: u32| DIGITS[usize::try_from(number >> (4 * place) & 0xf).unwrap_or_default()];
+        let mut text = [b'-'; 21];
+        for (place, byte) in (0..4).rev().zip(&mut text) {
+            *byte = digit(self.tag.into(), place);
+        }
+        let digits = self.number.checked_ilog2().map_or(1, |bits| bits / 4 + 1);
+        let length = 5 + digits as usize;
+        for (place, byte) in (0..digits).rev().zip(&mut text[5..length]) {
+            *byte = digit(self.number, place);
+        }
+        HeaderValue::from_bytes(&text[..length]).expect("digits and a hyphen are visible")
     }
 }
 
@@ -173,15 +191,15 @@ impl Refusal {
         self.costs.clear();
         self.limits.clear();
         self.policy = self.note(policy.name());
-        for (name, attribute) in policy.attribute_names().filter_map(|name| Some((name, policy.attribute(name)?))) {
+        for (attribute, name) in policy.attributes() {
             let Some(value) = demand.attributes().value(attribute) else { continue };
             let kept = kept_part(value);
             self.is_shortened |= kept.len() < value.len();
             let pair = (self.note(name), self.note(kept));
             self.attributes.push(pair);
         }
-        for (name, unit) in policy.unit_names().filter_map(|name| Some((name, policy.unit(name)?))) {
-            if let Some(cost) = demand.cost(unit) {
+        for (place, name) in policy.unit_names().enumerate() {
+            if let Some(cost) = UnitId::at(place).and_then(|unit| demand.cost(unit)) {
                 let name = self.note(name);
                 self.costs.push((name, cost));
             }
@@ -282,8 +300,10 @@ mod tests {
 
     #[test]
     fn ids_are_read_as_they_are_written() {
-        for id in [DecisionId { tag: 0, number: 1 }, DecisionId { tag: 0xbeef, number: u64::MAX }] {
+        let ends = [0, 1, 0xf, 0x10, 0xff, 0x100, u64::MAX >> 4, u64::MAX];
+        for id in ends.into_iter().flat_map(|number| [0, 0xb, 0xbeef].map(|tag| DecisionId { tag, number })) {
             assert_eq!(id.to_string().parse(), Ok(id));
+            assert_eq!(id.header_value(), id.to_string());
         }
         for wrong in ["", "-", "0000-", "000-1", "00000-1", "+000-1", "0000-+1", "0000-10000000000000000", "é00-1"] {
             assert_eq!(wrong.parse::<DecisionId>(), Err(()), "{wrong}");

@@ -1,5 +1,7 @@
 //! The facts about one request, owned: what a demand is made of.
 
+use std::borrow::Cow;
+
 use tidegate_core::{AttributeId, Demand, DemandBuilder, DemandError, OperationId, Policy, UnitId};
 
 /// Values that are made room for at once; the largest shipped policy has so many.
@@ -9,7 +11,7 @@ const USUAL_VALUES: usize = 6;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     operation: OperationId,
-    values: Vec<(AttributeId, String)>,
+    values: Vec<(AttributeId, Cow<'static, str>)>,
     costs: Vec<(UnitId, u64)>,
     is_plan_stated: bool,
 }
@@ -27,7 +29,7 @@ impl Facts {
 
     /// All attributes that have a value, the method among them.
     pub fn values(&self) -> impl Iterator<Item = (AttributeId, &str)> {
-        self.values.iter().map(|(attribute, value)| (*attribute, value.as_str()))
+        self.values.iter().map(|(attribute, value)| (*attribute, &**value))
     }
 
     /// The value of an attribute.
@@ -58,9 +60,9 @@ impl Facts {
     }
 
     /// Notes what a request says.
-    pub(crate) fn put(&mut self, attribute: AttributeId, value: String) {
+    pub(crate) fn put(&mut self, attribute: AttributeId, value: impl Into<Cow<'static, str>>) {
         self.clear(attribute);
-        self.values.push((attribute, value));
+        self.values.push((attribute, value.into()));
     }
 
     /// The demand they make on `policy`, for the caller to complete.

@@ -80,6 +80,11 @@ impl Route {
         &self.method
     }
 
+    /// The same, for who keeps it: nearly always one of the registered methods, which are not copied.
+    pub(crate) fn owned_method(&self) -> Cow<'static, str> {
+        self.method.clone()
+    }
+
     pub(crate) fn shape(&self) -> Option<usize> {
         self.shape
     }

@@ -77,7 +77,7 @@ struct Pass<'g> {
     api: Arc<Api>,
     route: Route,
     /// The authority that was asked for.
-    authority: String,
+    authority: HeaderValue,
     fields: Fields,
     hold: Hold,
     /// The body, if the policy read it, and the room it takes.
@@ -132,10 +132,11 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
     /// Understands a request and decides it. Nothing is forwarded before (I19).
     async fn rule(&self, request: &mut Request<Incoming>) -> Result<Ruling<'_>, Fault> {
         self.check(request)?;
-        let authority = authority(request)?;
+        let authority_value = authority(request)?;
+        let authority = authority_value.to_str().map_err(|_| bad("header host", "not a host and port"))?;
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let target = Target::of(request.method(), target)?;
-        let api = self.api(&authority, &target)?;
+        let api = self.api(authority, &target)?;
         let route = api.intake.route_of(request.method(), target)?;
         let is_of_unknown_length = request.body().size_hint().exact().is_none();
         let needs_length = is_of_unknown_length && api.intake.needs_length(route.operation());
@@ -145,14 +146,15 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
         };
         let body = gathered.as_ref().map(|(body, _)| &**body);
         let peer = Some(self.address.ip());
-        let asked = Asked { peer, host: Some(&authority), headers: request.headers(), body };
+        let asked = Asked { peer, host: Some(authority), headers: request.headers(), body };
         Ok(match self.decide(&api, &route, &asked)? {
-            Decided::Admitted(fields, hold) => Ruling::Forward(Pass { api, route, authority, fields, hold, gathered }),
+            Decided::Admitted(fields, hold) => {
+                Ruling::Forward(Pass { api, route, authority: authority_value, fields, hold, gathered })
+            }
             Decided::Answered(fields, id) => {
                 let mut response = respond::spelled(fields, &api.header_names);
-                let id = id.filter(|_| self.gateway.options.decision_header);
-                if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
-                    response.headers_mut().insert(DECISION_HEADER, id);
+                if let Some(id) = id.filter(|_| self.gateway.options.decision_header) {
+                    response.headers_mut().insert(DECISION_HEADER, id.header_value());
                 }
                 Ruling::Answer(response)
             }
@@ -352,25 +354,31 @@ impl<C: Clock + Debug + Send + Sync + 'static> Client<C> {
 }
 
 /// The authority that a request is for, as the client spelled it.
-fn authority(request: &Request<Incoming>) -> Result<String, Fault> {
+fn authority(request: &Request<Incoming>) -> Result<HeaderValue, Fault> {
     let place = "header host";
     let mut hosts = request.headers().get_all(header::HOST).iter();
+    let malformed = || bad(place, "not a host and port");
     let host = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err(bad(place, "more than one")),
-        (host, None) => host.map(|host| host.to_str().map_err(|_| bad(place, "not a host and port"))).transpose()?,
+        (None, None) => None,
+        (Some(host), None) => Some((host, host.to_str().map_err(|_| malformed())?)),
     };
-    let authority = match (request.uri().authority(), host) {
-        (Some(authority), Some(host)) => {
+    let (text, value) = match (request.uri().authority(), host) {
+        (Some(authority), Some((_, host))) => {
             if host::canonical_authority(authority.as_str()) != host::canonical_authority(host) {
                 return Err(bad(place, "differs from the authority in the target"));
             }
-            authority.as_str()
+            (authority.as_str(), None)
         }
-        (Some(authority), None) => authority.as_str(),
-        (None, Some(host)) => host,
+        (Some(authority), None) => (authority.as_str(), None),
+        // The value as it came, which is not copied.
+        (None, Some((value, host))) => (host, Some(value.clone())),
         (None, None) => return Err(bad(place, "missing")),
     };
-    if host::is_authority(authority) { Ok(authority.to_owned()) } else { Err(bad(place, "not a host and port")) }
+    if !host::is_authority(text) {
+        return Err(malformed());
+    }
+    value.map_or_else(|| HeaderValue::from_str(text).map_err(|_| malformed()), Ok)
 }
 
 fn ask_to_upgrade(headers: &mut HeaderMap) {

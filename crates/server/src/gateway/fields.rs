@@ -9,45 +9,49 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Fields of one connection.
-const OF_CONNECTION: [HeaderName; 6] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// Whether a field is one of one connection. Compared by text: lists of names would be made anew for each look.
+fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "http2-settings" | "transfer-encoding" | "upgrade"
+    )
+}
 
-/// Fields of a request that end at the gateway for another reason.
-const OF_GATEWAY: [HeaderName; 9] = [
-    header::TE,
-    header::EXPECT,
-    header::PROXY_AUTHORIZATION,
-    header::FORWARDED,
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
+/// Whether a field of a request ends at the gateway for another reason.
+fn is_of_gateway(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "te" | "expect"
+            | "proxy-authorization"
+            | "forwarded"
+            | "x-real-ip"
+            | "x-forwarded-port"
+            | "x-http-method-override"
+            | "x-http-method"
+            | "x-method-override"
+    )
+}
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Fields that `Connection` cannot name whatever the policy reads: they say who asks, for what, or how it is framed.
-const PROTECTED: [HeaderName; 9] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PROTO,
-];
+/// Whether a field is one that `Connection` cannot name whatever the policy reads: it says who asks, for what, or how it
+/// is framed.
+fn is_protected(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "authorization"
+            | "cookie"
+            | "host"
+            | "content-length"
+            | "content-type"
+            | "content-encoding"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-proto"
+    )
+}
 
 /// What the gateway knows of a request that the upstream should.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +59,7 @@ pub(super) struct Origin<'a> {
     /// The client's address; what is written for each request is made once for the connection.
     pub(super) address: Option<&'a HeaderValue>,
     /// The authority it asked for.
-    pub(super) authority: &'a str,
+    pub(super) authority: &'a HeaderValue,
     /// The upstream's own name.
     pub(super) upstream: &'a HeaderValue,
 }
@@ -63,9 +67,9 @@ pub(super) struct Origin<'a> {
 /// Makes a client's request fields those that the upstream gets. `is_read` says whether the policy reads a field.
 pub(super) fn towards_upstream(headers: &mut HeaderMap, origin: Origin<'_>, is_read: impl Fn(&HeaderName) -> bool) {
     let takes_trailers = headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers");
-    remove_named(headers, |name| PROTECTED.contains(name) || is_read(name));
+    remove_named(headers, |name| is_protected(name) || is_read(name));
     // Looked for among those there are, not looked up one by one: a request has few, and each look-up hashes a name.
-    let ends_here = |name: &HeaderName| OF_CONNECTION.contains(name) || OF_GATEWAY.contains(name);
+    let ends_here = |name: &HeaderName| is_of_connection(name) || is_of_gateway(name);
     let is_ambiguous = |name: &HeaderName| name.as_str().bytes().any(|byte| byte == b'_') && !is_read(name);
     remove_where(headers, |name| ends_here(name) || is_ambiguous(name));
     if takes_trailers {
@@ -73,9 +77,7 @@ pub(super) fn towards_upstream(headers: &mut HeaderMap, origin: Origin<'_>, is_r
     }
     join(headers, header::COOKIE, "; ");
     headers.insert(header::HOST, origin.upstream.clone());
-    if let Ok(authority) = HeaderValue::from_str(origin.authority) {
-        headers.insert(X_FORWARDED_HOST, authority);
-    }
+    headers.insert(X_FORWARDED_HOST, origin.authority.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(address) = origin.address {
         headers.append(X_FORWARDED_FOR, address.clone());
@@ -86,7 +88,7 @@ pub(super) fn towards_upstream(headers: &mut HeaderMap, origin: Origin<'_>, is_r
 /// Makes an upstream's answer fields those that the client gets.
 pub(super) fn towards_client(headers: &mut HeaderMap) {
     remove_named(headers, |_| false);
-    remove_where(headers, |name| OF_CONNECTION.contains(name));
+    remove_where(headers, is_of_connection);
 }
 
 /// Removes what `Connection` names, but for what is protected.

@@ -19,7 +19,7 @@ const MAX_METERING: Duration = Duration::from_secs(120);
 /// A receipt that is settled, or released, when it is dropped: with the answer's last byte, with the client, or with the
 /// tunnel's end, whichever comes (I5, P14).
 #[derive(Debug)]
-pub(super) struct Hold(Option<Held>);
+pub(super) struct Hold(Option<Box<Held>>);
 
 #[derive(Debug)]
 struct Held {
@@ -59,7 +59,8 @@ impl Hold {
             return Hold::nothing();
         }
         let lender: Arc<dyn Lender> = Arc::clone(engine) as _;
-        Hold(Some(Held { lender, receipt, meter: None }))
+        // In a box, as few requests hold anything, and all move their answers about.
+        Hold(Some(Box::new(Held { lender, receipt, meter: None })))
     }
 
     /// Looks for costs in an answer with these headers.
@@ -102,7 +103,8 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let Some(Held { lender, receipt, meter }) = self.0.take() else { return };
+        let Some(held) = self.0.take() else { return };
+        let Held { lender, receipt, meter } = *held;
         match meter {
             Some(mut meter) => {
                 let costs = meter.finish().unwrap_or_default();

@@ -28,8 +28,8 @@ pub(super) fn canonical_authority(authority: &str) -> String {
 
 fn split(authority: &str) -> (&str, Option<&str>) {
     let bytes = authority.as_bytes();
-    let after_brackets = bytes.iter().rposition(|byte| *byte == b']').map_or(0, |end| end + 1);
-    match bytes[after_brackets..].iter().position(|byte| *byte == b':') {
+    let after_brackets = memchr::memrchr(b']', bytes).map_or(0, |end| end + 1);
+    match memchr::memchr(b':', &bytes[after_brackets..]) {
         Some(between) => {
             let colon = after_brackets + between;
             (&authority[..colon], Some(&authority[colon + 1..]))

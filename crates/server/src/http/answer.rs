@@ -42,7 +42,14 @@ pub fn write(decision: &Decision<'_>, fields: &Fields, beside: Beside<'_>, out: 
         out.push('}');
     });
     out.push_str("],\"headers\":{");
-    separated(fields.headers(), out, |(name, value), out| member(name, value, out));
+    separated(fields.headers(), out, |(name, value), out| {
+        // A header's name is a token, and its value has no control characters: neither is looked at for them.
+        out.push('"');
+        out.push_str(name);
+        out.push_str("\":\"");
+        quoted(value, out);
+        out.push('"');
+    });
     out.push_str("},\"status\":");
     number(fields.status.into(), out);
     if let Some(text) = fields.body() {
@@ -125,12 +132,12 @@ fn number(number: u64, out: &mut String) {
 /// Writes a JSON string.
 pub fn string(text: &str, out: &mut String) {
     out.push('"');
-    // Looks at every byte, as that can be done to many at a time. Control characters are rare; headers have quotes.
-    let has_control = text.bytes().fold(false, |has, byte| has | (byte < 0x20));
-    if has_control {
-        escaped(text, out);
+    // Looks at every byte, as that can be done to many at a time, and most texts have nothing to be escaped.
+    let is_plain = |byte: u8| (byte >= 0x20) & (byte != b'"') & (byte != b'\\');
+    if text.bytes().fold(true, |all, byte| all & is_plain(byte)) {
+        out.push_str(text);
     } else {
-        quoted(text, out);
+        escaped(text, out);
     }
     out.push('"');
 }

@@ -1,7 +1,6 @@
 //! `POST /v1/check`: one question or a batch, each decided alone, answered in their order.
 
 use bytes::Bytes;
-use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tidegate_core::{Decision, Demand};
@@ -41,8 +40,8 @@ where
     match ruling {
         Ok(Ruling { text, refusal }) => {
             let mut answer = json(StatusCode::OK, text);
-            if let Some(id) = refusal.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
-                answer.headers_mut().insert(DECISION_HEADER, id);
+            if let Some(id) = refusal {
+                answer.headers_mut().insert(DECISION_HEADER, id.header_value());
             }
             answer
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate_limiter::MemoryOptions;
+use tidegate_core::Span;
+use tidegate_limiter::{Clock, MemoryOptions};
 use tidegate_server::Api;
 use tidegate_server::http::wire::Answer;
 
@@ -160,6 +161,33 @@ fn a_batch_is_answered_in_its_order_each_alone() {
     let rulings: Vec<(bool, u16)> = answers.iter().map(|answer| (answer.allowed, answer.status)).collect();
     assert_eq!(rulings, [(true, 200), (true, 200), (false, 429), (true, 200), (true, 200)]);
     assert_eq!(desk.client().post("/v1/check", "[]").body, "[]");
+}
+
+/// I12: a batch of any size is byte for byte the answers that its questions have one by one, peeks and refusals among
+/// them, with counters that occur many times.
+#[test]
+fn a_batch_is_answered_as_its_questions_are_one_by_one() {
+    let (together, alone) = (Desk::open(), Desk::open());
+    let (mut number, mut refused) = (0_u64, 0);
+    for size in [1, 2, 31, 32, 33, 64, 100] {
+        let questions: Vec<String> = (0..size)
+            .map(|_| {
+                number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let operation = ["fetch", "send"][usize::from(number >> 33 & 3 == 0)];
+                let attributes = json!({"user": format!("u{}", number >> 40 & 15), "operation": operation});
+                json!({"attributes": attributes, "peek": number >> 50 & 3 == 0}).to_string()
+            })
+            .collect();
+        let reply = together.client().post("/v1/check", &format!("[{}]", questions.join(",")));
+        let mut client = alone.client();
+        let answers: Vec<String> = questions.iter().map(|question| client.post("/v1/check", question).body).collect();
+        refused += answers.iter().filter(|answer| answer.starts_with(r#"{"allowed":false"#)).count();
+        assert_eq!(reply.body, format!("[{}]", answers.join(",")), "{size} questions");
+        for desk in [&together, &alone] {
+            desk.clock.set(desk.clock.now().plus(Span::from_micros(700_001)));
+        }
+    }
+    assert!((20..240).contains(&refused), "{refused} of 263 refused");
 }
 
 /// A mistake anywhere in a batch is found before anything is charged.

@@ -150,8 +150,8 @@ impl Memory {
         let (sought, markers) = (&sought[..charges.len() + count], &markers[..count]);
         self.ask_for(sought);
         match sought.len() {
-            ..=2 => transaction::decide::<2>(self, charges, sought, markers, statuses, now),
-            ..=4 => transaction::decide::<4>(self, charges, sought, markers, statuses, now),
+            1 | 2 => transaction::decide::<2>(self, charges, sought, markers, statuses, now),
+            3 | 4 => transaction::decide::<4>(self, charges, sought, markers, statuses, now),
             _ => transaction::decide::<MOST_PLACES>(self, charges, sought, markers, statuses, now),
         }
     }

@@ -37,23 +37,23 @@ mode     = "shadow"
 /// What happens, and what comes of it: verdict, binding limit, then by limit what remains, and `seen`, or the wait.
 const TABLE: &str = "
     at      ask                   verdict  binding     limits
-    2s      number=1 recipient=a  admit    recipients  recipients=2 messages=8 anybody=1
-    2s      number=1 recipient=a  admit    recipients  recipients=2,seen messages=7 anybody=1,seen
-    2s      number=1 recipient=b  admit    recipients  recipients=1 messages=6 anybody=0
-    3s      number=1 recipient=c  admit    recipients  recipients=0 messages=5 anybody=0,9.0
-    3s      number=1 recipient=b  admit    recipients  recipients=0,seen messages=4 anybody=0,seen
-    3s      number=1 recipient=d  refuse   recipients  recipients=0,7.0 messages=4 anybody=0,9.0
-    3s      number=2 recipient=d  admit    recipients  recipients=2 messages=8 anybody=0,9.0
-    3s      number=1              admit    messages    messages=3 anybody=0,9.0
-    4s      peek recipient=d      admit    -           anybody=0,8.0
-    4s      peek number=1 recipient=d  refuse recipients  recipients=0,6.0 messages=3 anybody=0,8.0
-    9.5s    number=1 recipient=a  admit    recipients  recipients=0,seen messages=2 anybody=0,seen
-    10s     number=1 recipient=d  admit    messages    recipients=2 messages=1 anybody=0,2.0
-    11s     number=1 recipient=d  admit    messages    recipients=2,seen messages=0 anybody=0,1.0
-    11s     number=1 recipient=e  refuse   messages    recipients=2 messages=0,49.0 anybody=0,1.0
-    12s     recipient=e           admit    -           anybody=1
-    12s                           admit    -           anybody=0
-    12s                           admit    -           anybody=0,seen
+    2000ms  number=1 recipient=a  admit    recipients  recipients=2 messages=8 anybody=1
+    2000ms  number=1 recipient=a  admit    recipients  recipients=2,seen messages=7 anybody=1,seen
+    2000ms  number=1 recipient=b  admit    recipients  recipients=1 messages=6 anybody=0
+    3000ms  number=1 recipient=c  admit    recipients  recipients=0 messages=5 anybody=0,9.0
+    3000ms  number=1 recipient=b  admit    recipients  recipients=0,seen messages=4 anybody=0,seen
+    3000ms  number=1 recipient=d  refuse   recipients  recipients=0,7.0 messages=4 anybody=0,9.0
+    3000ms  number=2 recipient=d  admit    recipients  recipients=2 messages=8 anybody=0,9.0
+    3000ms  number=1              admit    messages    messages=3 anybody=0,9.0
+    4000ms  peek recipient=d      admit    -           anybody=0,8.0
+    4000ms  peek number=1 recipient=d  refuse recipients  recipients=0,6.0 messages=3 anybody=0,8.0
+    9500ms  number=1 recipient=a  admit    recipients  recipients=0,seen messages=2 anybody=0,seen
+    10000ms number=1 recipient=d  admit    messages    recipients=2 messages=1 anybody=0,2.0
+    11000ms number=1 recipient=d  admit    messages    recipients=2,seen messages=0 anybody=0,1.0
+    11000ms number=1 recipient=e  refuse   messages    recipients=2 messages=0,49.0 anybody=0,1.0
+    12000ms recipient=e           admit    -           anybody=1
+    12000ms                       admit    -           anybody=0
+    12000ms                       admit    -           anybody=0,seen
 ";
 
 fn desk() -> Desk {
@@ -66,8 +66,7 @@ fn values_are_counted_as_the_table_says() {
     let rows: Vec<&str> = TABLE.trim().lines().skip(1).collect();
     for row in &rows {
         let words: Vec<&str> = row.split_whitespace().collect();
-        let seconds: f64 = words[0].trim_end_matches('s').parse().expect("an instant");
-        let at = (seconds * 1e3) as u64;
+        let at: u64 = words[0].trim_end_matches("ms").parse().expect("milliseconds");
         desk.clock.advance(Duration::from_millis(at - now));
         now = at;
         let verdict = words.iter().position(|word| ["admit", "refuse"].contains(word)).expect("a verdict");

@@ -155,7 +155,9 @@ impl Tidegate {
         };
         let policy = Policy::freeze(&draft).expect("a policy that freezes");
         let attributes = ["user", "tenant"].map(|name| policy.attribute(name).expect("an attribute"));
-        let max_counters = usize::try_from(case.users).expect("a number of users") + case.users as usize / 100 + 2;
+        let users = usize::try_from(case.users).expect("a number of users");
+        // The tenants' counters and everybody's, where there are such limits.
+        let max_counters = if case.limits > 1 { users + users / 100 + 2 } else { users };
         let memory = Memory::new(MemoryOptions { max_counters });
         Tidegate { limiter: Limiter::new(memory, SystemClock::new(), ()), policy, attributes, limits: case.limits }
     }

@@ -339,17 +339,17 @@ fn longest_wait(refusing: Places, statuses: &Statuses) -> usize {
 
 /// Of those that are enforced, the first that has the smallest share left.
 fn smallest_share(enforced: Places, charges: Charges<'_>, statuses: &Statuses) -> usize {
-    // Of a limit of zero, nothing is left: the smallest share there is.
-    let shares = each(enforced)
-        .map(|index| (index, statuses.list[index].remaining, charges.charge(index).rule().limit().max(1)));
     let product = |left: u64, of: u64| u128::from(left) * u128::from(of);
-    let smallest =
-        shares.reduce(
-            |smallest, other| {
-                if product(other.1, smallest.2) < product(smallest.1, other.2) { other } else { smallest }
-            },
-        );
-    smallest.map_or(0, |(index, _, _)| index)
+    // More than any limit leaves.
+    let (mut smallest, mut least, mut least_of) = (0, 1, 0);
+    for index in each(enforced) {
+        // Of a limit of zero, nothing is left: the smallest share there is.
+        let (left, of) = (statuses.list[index].remaining, charges.limit_at(index).max(1));
+        if product(left, least_of) < product(least, of) {
+            (smallest, least, least_of) = (index, left, of);
+        }
+    }
+    smallest
 }
 
 impl Status {

@@ -350,3 +350,88 @@ fn markers_of_two_counters_share_a_bucket() {
     });
     assert!(runs > 20, "{runs} runs");
 }
+
+/// I6, I7 (`quick.rs`): counters that exist, in two buckets. One demand finds the second of its buckets changed after it has
+/// locked the first, and gives that back unchanged: no charge is lost, and none is made twice.
+#[test]
+fn a_demand_that_locks_one_of_two_buckets_gives_it_back() {
+    let policy = policy(&[9, 9]);
+    let (low, high) = (in_buckets("a", [0; 2], 1)[0], in_buckets("b", [1; 2], 1)[0]);
+    let runs = in_every_order(3, move |limiter| {
+        let both = demand(policy, &[("a", low), ("b", high)]);
+        let second = demand(policy, &[("b", high)]);
+        assert!(is_admitted(&limiter, &both));
+        let other = also(&limiter, move |limiter| is_admitted(limiter, &second));
+        assert!(is_admitted(&limiter, &both));
+        assert!(end(other));
+        assert_eq!(left(&limiter, &both), [7, 6]);
+    });
+    assert!(runs > 100, "{runs} runs");
+}
+
+/// I6, I8 (`quick.rs`): of counters that exist one refuses. What the others would have become is computed and thrown away,
+/// and who charges them meanwhile finds them as they were.
+#[test]
+fn what_a_refused_demand_would_have_charged_is_thrown_away() {
+    let policy = policy(&[3, 1]);
+    let runs = in_every_order(3, move |limiter| {
+        let (both, first) = (demand(policy, &[("a", "k"), ("b", "k")]), demand(policy, &[("a", "k")]));
+        assert!(is_admitted(&limiter, &both));
+        let other = also(&limiter, move |limiter| {
+            let decision = limiter.check(&both);
+            assert!(!decision.is_admitted());
+            decision.rulings().map(|ruling| ruling.status.remaining).collect::<Vec<u64>>()
+        });
+        assert!(is_admitted(&limiter, &first));
+        let seen = end(other);
+        assert!(seen == [2, 0] || seen == [1, 0], "{seen:?}");
+        assert_eq!(left(&limiter, &both), [1, 0]);
+    });
+    assert!(runs > 100, "{runs} runs");
+}
+
+/// The verdicts of a batch, in its order.
+fn verdicts(limiter: &Subject, demands: &[Demand<'static>]) -> Vec<bool> {
+    let mut admitted = Vec::new();
+    limiter.check_batch(demands, |decision| admitted.push(decision.is_admitted()));
+    admitted
+}
+
+/// I1, I8, I9 (`check_batch`): a batch on a counter that is new, on one that exists and on both, while somebody else charges
+/// these: each limit admits what it has and no more, the batch's own demands in their order.
+#[test]
+fn a_batch_is_charged_among_others() {
+    let policy = policy(&[2, 3]);
+    let runs = in_every_order(2, move |limiter| {
+        let (new, known) = (demand(policy, &[("a", "k")]), demand(policy, &[("b", "k")]));
+        let both = demand(policy, &[("a", "k"), ("b", "k")]);
+        assert!(is_admitted(&limiter, &known));
+        let other = also(&limiter, move |limiter| is_admitted(limiter, &both));
+        let mine = verdicts(&limiter, &[new, known, new]);
+        let theirs = end(other);
+        // Of `a` two are admitted, whoever comes first; of `b` both that ask, unless `a` refuses the other's.
+        let of_new = [mine[0], mine[2], theirs];
+        assert_eq!(of_new.iter().filter(|admitted| **admitted).count(), 2, "{mine:?} {theirs}");
+        assert!(mine[0] && mine[1], "{mine:?} {theirs}");
+        assert_eq!(left(&limiter, &both), [0, if theirs { 0 } else { 1 }]);
+    });
+    assert!(runs > 100, "{runs} runs");
+}
+
+/// I51 (`check_batch`): a counter that was sought ahead moves to its other bucket before it is decided, and is found there.
+#[test]
+fn a_counter_that_moves_is_found_by_a_batch() {
+    let policy = policy(&[5]);
+    let (moves, stay) = (in_buckets("a", [0, 1], 1)[0], in_buckets("a", [0, 0], 2));
+    let [stays, pushes] = [stay[0], stay[1]].map(|name| demand(policy, &[("a", name)]));
+    let moves = demand(policy, &[("a", moves)]);
+    let runs = in_every_order(2, move |limiter| {
+        assert!(is_admitted(&limiter, &moves) && is_admitted(&limiter, &stays));
+        let other = also(&limiter, move |limiter| is_admitted(limiter, &pushes));
+        assert_eq!(verdicts(&limiter, &[stays, moves]), [true; 2]);
+        assert!(end(other));
+        assert_eq!([moves, stays, pushes].map(|asked| left(&limiter, &asked)[0]), [3, 3, 4]);
+        assert_eq!(limiter.store().counters(), 3);
+    });
+    assert!(runs > 100, "{runs} runs");
+}

@@ -406,7 +406,8 @@ impl<'d> Freezer<'d> {
                         Arc::clone(place.insert(Arc::new(self.quota(limit, tree, Some(operation), overrides)?)))
                     }
                 };
-                candidates.push(Candidate::new(limit, &frozen[limit.index()], quota));
+                let algorithm = draft.limits[limit.index()].algorithm;
+                candidates.push(Candidate::new(limit, &frozen[limit.index()], algorithm, quota));
             }
             operations.push(Operation {
                 name: operation.name.as_str().into(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AttributeId, Condition, Cost, Limit, LimitId, Mode, Per, Policy, Record, reads::AttributeSet};
+use super::{AttributeId, Condition, Cost, Limit, LimitId, Mode, Per, Policy, Record, UnitId, reads::AttributeSet};
 use crate::{Algorithm, Attributes, Demand, Key, Purpose, Rule, Span, Timestamp, bounds};
 
 /// The place of a rule in its policy.
@@ -29,25 +29,59 @@ pub(crate) enum Node {
 /// A limit that can apply to an operation, and how its quota is found there.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
-    pub(crate) limit: LimitId,
     /// Shared by the operations that settle no choice of it otherwise.
     pub(crate) quota: Arc<Node>,
     /// The rule, where there is no condition and no choice but what records say.
-    pub(crate) settled: Option<RuleId>,
+    settled: Option<RuleId>,
     /// The attributes without which it does not apply.
-    pub(crate) needs: AttributeSet,
-    pub(crate) is_enforced: bool,
+    needs: AttributeSet,
+    pub(crate) limit: LimitId,
+    // What of the limit every demand asks, beside each other.
+    unit: UnitId,
+    cost: Cost,
+    is_concurrency: bool,
+    is_distinct: bool,
+    is_enforced: bool,
 }
 
 impl Candidate {
-    pub(crate) fn new(id: LimitId, limit: &Limit, quota: Arc<Node>) -> Candidate {
+    /// All rules of a limit have one algorithm.
+    pub(crate) fn new(id: LimitId, limit: &Limit, algorithm: Algorithm, quota: Arc<Node>) -> Candidate {
         let needed = limit.per.iter().chain(&limit.distinct).filter(|per| matches!(per, Per::Required(_)));
         let needs = needed.fold(AttributeSet::default(), |needs, per| needs.with(per.attribute()));
         let settled = match &*quota {
             Node::Rule(rule) if limit.conditions.is_empty() => Some(*rule),
             _ => None,
         };
-        Candidate { limit: id, quota, settled, needs, is_enforced: limit.mode == Mode::Enforce }
+        Candidate {
+            quota,
+            settled,
+            needs,
+            limit: id,
+            unit: limit.unit,
+            cost: limit.cost,
+            is_concurrency: algorithm == Algorithm::Concurrency,
+            is_distinct: limit.distinct.is_some(),
+            is_enforced: limit.mode == Mode::Enforce,
+        }
+    }
+
+    /// What must fit, and whether it is taken if it does.
+    #[inline]
+    fn cost_of(&self, demand: &Demand<'_>) -> (u64, bool) {
+        if self.is_distinct {
+            return (1, demand.purpose() != Purpose::Peek);
+        }
+        let (need, takes) = match demand.cost(self.unit) {
+            Some(cost) => (cost, true),
+            None => (1, self.cost == Cost::One),
+        };
+        let is_taken = match demand.purpose() {
+            Purpose::Peek => false,
+            Purpose::Once => !self.is_concurrency,
+            Purpose::Hold => true,
+        };
+        (need, takes && is_taken)
     }
 }
 
@@ -218,6 +252,12 @@ impl<'a> Charges<'a> {
         self.list.enforced
     }
 
+    /// The most units that can ever fit the limit of the charge at a place at once.
+    #[inline]
+    pub(crate) fn limit_at(&self, index: usize) -> u64 {
+        self.demand.policy().rules.rule(self.list.entries[index].rule).limit()
+    }
+
     /// The charge at a place; panics beyond the last.
     #[inline]
     pub fn charge(&self, index: usize) -> Charge<'a> {
@@ -242,19 +282,13 @@ impl Policy {
             if !demand.attributes().present().has_all_of(candidate.needs) {
                 continue;
             }
-            let limit = &self.limits[candidate.limit.index()];
             let rule = match candidate.settled {
                 Some(rule) if facts.records.is_empty() => Some(rule),
-                _ => facts.rule(candidate, limit),
+                _ => facts.rule(candidate, &self.limits[candidate.limit.index()]),
             };
             if let Some(rule) = rule {
-                let (need, takes) = match limit.distinct {
-                    None => cost_of(demand, limit, self.rules.rule(rule)),
-                    Some(_) => {
-                        distinct += 1;
-                        (1, demand.purpose() != Purpose::Peek)
-                    }
-                };
+                let (need, takes) = candidate.cost_of(demand);
+                distinct += usize::from(candidate.is_distinct);
                 list.entries[length] = Planned { need, rule, limit: candidate.limit, takes };
                 enforced |= Places::from(candidate.is_enforced) << length;
                 length += 1;
@@ -290,21 +324,6 @@ impl Policy {
 
     fn records_of<'a>(&'a self, attributes: &Attributes<'_>) -> impl Iterator<Item = &'a Record> {
         self.records.iter().filter_map(move |(attribute, records)| records.get(attributes.value(*attribute)?))
-    }
-}
-
-/// What must fit, and whether it is taken if it does.
-#[inline]
-fn cost_of(demand: &Demand<'_>, limit: &Limit, rule: &Rule) -> (u64, bool) {
-    let (need, takes) = match (demand.cost(limit.unit()), limit.cost()) {
-        (Some(cost), _) => (cost, true),
-        (None, Cost::One) => (1, true),
-        (None, Cost::Settled) => (1, false),
-    };
-    match demand.purpose() {
-        Purpose::Peek => (need, false),
-        Purpose::Once if rule.algorithm() == Algorithm::Concurrency => (need, false),
-        Purpose::Once | Purpose::Hold => (need, takes),
     }
 }
 

@@ -25,8 +25,8 @@ mod quick;
 mod table;
 mod transaction;
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::{array, fmt};
 
 use tidegate_core::{Charge, Charges, Policy, Statuses, Timestamp, bounds};
 
@@ -158,7 +158,10 @@ impl Memory {
 
     #[inline]
     fn seek_and_decide<const N: usize>(&self, charges: Charges<'_>, statuses: &mut Statuses, now: Timestamp) {
-        let sought = array::from_fn(|index| Sought::of(self, &charges.charge(index)));
+        let mut sought = [Sought::NOTHING; N];
+        for (index, sought) in sought.iter_mut().enumerate() {
+            *sought = Sought::of(self, &charges.charge(index));
+        }
         if N > 1 {
             self.ask_for(&sought);
         }
@@ -194,7 +197,10 @@ impl Memory {
     #[inline]
     fn ask_for(&self, sought: &[Sought]) {
         for sought in sought {
-            self.table(sought.class).bucket(sought.buckets[0]).ask_for();
+            match sought.class {
+                Class::Small => self.small.small_bucket(sought.bucket).ask_for(),
+                Class::Medium | Class::Large => self.table(sought.class).bucket(sought.bucket).ask_for(),
+            }
         }
     }
 

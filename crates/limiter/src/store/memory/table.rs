@@ -49,6 +49,14 @@ pub(super) struct Table {
     class: Class,
     buckets: usize,
     cap: usize,
+    changing: Changing,
+}
+
+/// What of a table changes with counters that come and go, in cache lines of its own: what every decision reads of the table
+/// stays in all caches while somebody floods it with new names.
+#[repr(align(128))]
+#[derive(Default)]
+struct Changing {
     /// Slots in use, idle ones that nobody cleared yet included.
     occupied: AtomicUsize,
     /// The next bucket to clear of idle slots.
@@ -72,8 +80,7 @@ impl Table {
         let words = zeros(buckets * class.bucket_words() + LINE_WORDS)?;
         let past_line = words.as_ptr().addr() / size_of::<AtomicU64>() % LINE_WORDS;
         let origin = if past_line == 0 { 0 } else { LINE_WORDS - past_line };
-        let (occupied, hand) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Some(Table { words, origin, class, buckets, cap, occupied, hand, forgotten: AtomicU64::new(0) })
+        Some(Table { words, origin, class, buckets, cap, changing: Changing::default() })
     }
 
     pub(super) fn class(&self) -> Class {
@@ -87,7 +94,7 @@ impl Table {
 
     /// Counters that it holds.
     pub(super) fn occupied(&self) -> usize {
-        self.occupied.load(Ordering::Relaxed)
+        self.changing.occupied.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -106,14 +113,20 @@ impl Table {
     /// The buckets where a counter may stand, the one it prefers first. They can be the same.
     #[inline]
     pub(super) fn buckets_of(&self, counter: Fingerprint) -> [usize; 2] {
-        let first = scale(counter.place, self.buckets);
+        let first = self.preferred_bucket(counter);
         [first, self.alternate(first, counter.tag)]
+    }
+
+    /// The bucket that a counter prefers.
+    #[inline]
+    pub(super) fn preferred_bucket(&self, counter: Fingerprint) -> usize {
+        scale(counter.place, self.buckets)
     }
 
     /// The other bucket of a counter that stands in `bucket`: first + alternate = a number that follows from the tag,
     /// modulo the number of buckets, so that either leads to the other.
     #[inline]
-    fn alternate(&self, bucket: usize, tag: u64) -> usize {
+    pub(super) fn alternate(&self, bucket: usize, tag: u64) -> usize {
         let sum = scale(tag, self.buckets);
         if sum >= bucket { sum - bucket } else { sum + self.buckets - bucket }
     }
@@ -122,7 +135,7 @@ impl Table {
     /// is so far ahead that the clock must have been set back.
     #[inline]
     pub(super) fn now_for_fresh(&self, now: Timestamp) -> Timestamp {
-        let latest = Timestamp::from_micros(self.forgotten.load(Ordering::Relaxed));
+        let latest = Timestamp::from_micros(self.changing.forgotten.load(Ordering::Relaxed));
         if latest.since(now) <= LONGEST_DELAY { now.max(latest) } else { now }
     }
 
@@ -149,7 +162,7 @@ impl Table {
     /// Gives back a claimed slot that was not used.
     pub(super) fn give_back(&self, seat: Seat) {
         if self.bucket(seat.bucket).tag(seat.slot) == 0 {
-            self.occupied.fetch_sub(1, Ordering::Relaxed);
+            self.changing.occupied.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -160,8 +173,8 @@ impl Table {
             return;
         }
         let idle_at = view.idle_at(seat.slot);
-        if idle_at > self.forgotten.load(Ordering::Relaxed) {
-            self.forgotten.fetch_max(idle_at, Ordering::Relaxed);
+        if idle_at > self.changing.forgotten.load(Ordering::Relaxed) {
+            self.changing.forgotten.fetch_max(idle_at, Ordering::Relaxed);
         }
     }
 
@@ -169,12 +182,12 @@ impl Table {
     pub(super) fn clear(&self, seat: Seat) {
         self.forget(seat);
         self.bucket(seat.bucket).set_tag(seat.slot, 0);
-        self.occupied.fetch_sub(1, Ordering::Relaxed);
+        self.changing.occupied.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn reserve(&self) -> bool {
         let more = |occupied| (occupied < self.cap).then_some(occupied + 1);
-        self.occupied.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        self.changing.occupied.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// How long a new counter that found no room had better wait: until the first counter in its buckets is idle, but not
@@ -200,7 +213,7 @@ impl Table {
     }
 
     fn sweep_next(&self, buckets: usize, now: Timestamp) -> usize {
-        let first = self.hand.fetch_add(buckets, Ordering::Relaxed);
+        let first = self.changing.hand.fetch_add(buckets, Ordering::Relaxed);
         (first..first.wrapping_add(buckets)).map(|bucket| self.clear_idle(bucket % self.buckets, now)).sum()
     }
 

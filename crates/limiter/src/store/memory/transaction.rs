@@ -61,23 +61,23 @@ enum Outcome {
 pub(super) struct Sought {
     pub(super) class: Class,
     pub(super) tag: u64,
-    /// Where it may stand.
-    pub(super) buckets: [usize; 2],
+    /// The bucket that it prefers. Where else it may stand is worked out when it is not there.
+    pub(super) bucket: usize,
 }
 
 impl Sought {
     /// Room for one.
-    pub(super) const NOTHING: Sought = Sought { class: Class::Small, tag: 0, buckets: [0; 2] };
+    pub(super) const NOTHING: Sought = Sought { class: Class::Small, tag: 0, bucket: 0 };
 
     #[inline]
     pub(super) fn of(memory: &Memory, charge: &Charge<'_>) -> Sought {
         let (class, counter) = (Class::of(charge.rule()), memory.fingerprint(charge));
-        Sought { class, tag: counter.tag, buckets: memory.table(class).buckets_of(counter) }
+        Sought { class, tag: counter.tag, bucket: memory.table(class).preferred_bucket(counter) }
     }
 
     pub(super) fn marker(memory: &Memory, key: Key<'_>) -> Sought {
         let marker = memory.fingerprinter.fingerprint(key);
-        Sought { class: Class::Small, tag: marker.tag, buckets: memory.small.buckets_of(marker) }
+        Sought { class: Class::Small, tag: marker.tag, bucket: memory.small.preferred_bucket(marker) }
     }
 }
 
@@ -92,11 +92,11 @@ pub(super) fn decide<const N: usize>(
     statuses: &mut Statuses,
     now: Timestamp,
 ) {
-    let first = Place::of(memory.table(sought[0].class), sought[0].tag, sought[0].buckets);
+    let first = Place::sought(memory, &sought[0]);
     let (places, is_full) = ([first; N], [false; N]);
     let mut demand = Transaction { charges, markers, now, places, statuses, is_read: false, is_full };
     for (place, sought) in demand.places.iter_mut().zip(sought).skip(1) {
-        *place = Place::of(memory.table(sought.class), sought.tag, sought.buckets);
+        *place = Place::sought(memory, sought);
     }
     demand.decide();
 }
@@ -377,6 +377,12 @@ enum Scope {
 }
 
 impl<'m> Place<'m> {
+    #[inline]
+    fn sought(memory: &'m Memory, sought: &Sought) -> Place<'m> {
+        let table = memory.table(sought.class);
+        Place::of(table, sought.tag, [sought.bucket, table.alternate(sought.bucket, sought.tag)])
+    }
+
     #[inline]
     fn of(table: &'m Table, tag: u64, buckets: [usize; 2]) -> Place<'m> {
         Place { table, tag, buckets, versions: [Version::default(); 2], seen: Seen::Nowhere }

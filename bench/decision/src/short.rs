@@ -11,10 +11,10 @@ use subjects::{Case, Names, Verdicts, subject};
 
 /// Limits, verdicts, and the most instructions of demand and check.
 const MOST: [(usize, Verdicts, u64); 4] = [
-    (1, Verdicts::Refused, 970),
-    (1, Verdicts::Admitted, 1_030),
-    (3, Verdicts::Refused, 2_400),
-    (3, Verdicts::Admitted, 2_770),
+    (1, Verdicts::Refused, 940),
+    (1, Verdicts::Admitted, 1_000),
+    (3, Verdicts::Refused, 2_290),
+    (3, Verdicts::Admitted, 2_590),
 ];
 
 fn main() -> ExitCode {

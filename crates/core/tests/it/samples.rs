@@ -42,7 +42,8 @@ impl Sample {
         match self.algorithm {
             Algorithm::FixedWindow => 2 * window,
             Algorithm::SlidingWindow { cells } => 2 * (window + window.div_ceil(cells.into())),
-            Algorithm::TokenBucket => u64::try_from(2 * self.fill()).unwrap_or(u64::MAX),
+            // And an eighth: so far ahead a ceiling on disk may have been written (`counter/ceiling.rs`).
+            Algorithm::TokenBucket => u64::try_from(2 * self.fill() + self.fill() / 8).unwrap_or(u64::MAX),
             Algorithm::Concurrency => 0,
         }
     }

@@ -1,6 +1,8 @@
 //! Counters that are written down at their ceilings: a crash at any moment forgets no use that anything was done on the
 //! strength of, and makes little of what was not used count as used (I20, I21).
 
+#![expect(clippy::cast_possible_truncation, reason = "shares of a limit are no larger than the limit")]
+
 use proptest::prelude::*;
 use tidegate_core::{Algorithm, Cover, Needs, Rule, Timestamp};
 

@@ -276,7 +276,7 @@ impl Model {
         };
         let counted = |draft: &LimitDraft| draft.distinct.as_ref().map(|(name, _)| value(name));
         let before: Vec<Line> =
-            met.iter().map(|it| line(it.1, &self.open(counter(*it), it.1, now), counted(it.1), now)).collect();
+            met.iter().map(|it| line(it.1, &self.open(&counter(*it), it.1, now), counted(it.1), now)).collect();
         let is_admitted = met.iter().zip(&before).all(|(it, line)| it.1.mode == Mode::Shadow || line.waits.is_none());
         if !is_admitted || is_peek {
             return (is_admitted, before);
@@ -287,7 +287,7 @@ impl Model {
                 after.push(line_before);
                 continue;
             }
-            let mut open = self.open(counter(it), it.1, now);
+            let mut open = self.open(&counter(it), it.1, now);
             match counted(it.1) {
                 Some(value) => _ = open.values.insert(value),
                 None => open.requests += 1,
@@ -299,12 +299,12 @@ impl Model {
     }
 
     /// The window that a demand at `now` counts in.
-    fn open(&self, counter: (usize, Vec<Option<String>>), draft: &LimitDraft, now: u64) -> Open {
+    fn open(&self, counter: &(usize, Vec<Option<String>>), draft: &LimitDraft, now: u64) -> Open {
         let QuotaTree::Fixed(quota) = &draft.quota else { panic!("a fixed quota") };
         let length = quota.window.as_micros();
         let begun = if quota.align == Align::First { now } else { now - now % length };
         let fresh = Open { begun, ..Open::default() };
-        self.windows.get(&counter).filter(|open| now < open.begun + length).cloned().unwrap_or(fresh)
+        self.windows.get(counter).filter(|open| now < open.begun + length).cloned().unwrap_or(fresh)
     }
 }
 

@@ -292,6 +292,7 @@ fn limit_facts(limit: &LimitDraft) -> Facts {
     if limit.count_refused {
         say(&mut facts, "refused attempts", "counted too".to_owned(), &());
     }
+    say(&mut facts, "if the store has no room", limit.on_store_error.name().to_owned(), &());
     for (kind, conditions) in [("when", &limit.when), ("unless", &limit.unless)] {
         for (attribute, values) in conditions {
             say(&mut facts, &format!("{kind} {attribute}"), listed(values.iter().cloned()), &());

@@ -216,6 +216,9 @@ fn one_limit(limit: &ToldLimit, paint: Paint, text: &mut String) {
     if limit.count_refused {
         let _ = writeln!(text, "{INDENT}counts refused attempts too");
     }
+    if limit.on_store_error != "closed" {
+        let _ = writeln!(text, "{INDENT}admits uncounted where the store has no room");
+    }
     for reason in &limit.reasons {
         let _ = writeln!(text, "{INDENT}because {}", reason.message);
     }

@@ -1,7 +1,9 @@
 //! A policy's limits in a table and in words: what each permits at worst.
 
 use serde::Serialize;
-use tidegate_core::{Algorithm, Align, Case, Choice, Limit, LimitId, Mode, Per, Policy, Quota, Rule, Span};
+use tidegate_core::{
+    Algorithm, Align, Case, Choice, Limit, LimitId, Mode, OnStoreError, Per, Policy, Quota, Rule, Span,
+};
 use tidegate_server::explain::Seconds;
 
 use crate::output::{grouped, span, table};
@@ -27,6 +29,8 @@ pub(crate) struct LimitSummary {
     mode: &'static str,
     /// Whether refused attempts are charged too.
     count_refused: bool,
+    /// Where the store has no room.
+    on_store_error: &'static str,
     quotas: Vec<QuotaSummary>,
 }
 
@@ -75,6 +79,7 @@ fn summary(policy: &Policy, limit: &Limit, cases: &[Case<'_>]) -> LimitSummary {
         distinct: limit.distinct().map(|of| attribute(policy, of)),
         mode: limit.mode().name(),
         count_refused: limit.counts_refused(),
+        on_store_error: limit.on_store_error().name(),
         quotas: cases.iter().map(|case| quota_summary(policy, case)).collect(),
     }
 }
@@ -124,6 +129,9 @@ fn name_text(limit: &Limit) -> String {
     let mut text = format!("{}{shadow}", limit.name());
     if limit.counts_refused() {
         text.push_str("\ncounts refused attempts");
+    }
+    if limit.on_store_error() == OnStoreError::Open {
+        text.push_str("\nopen if the store is full");
     }
     text
 }

@@ -1,7 +1,7 @@
 //! From statuses to the decision: which limit binds, and whether the demand is admitted.
 
 use crate::policy::Places;
-use crate::{Charge, ChargeList, Charges, Demand, Mode, Rule, Span, Status, Timestamp, Wait, bounds};
+use crate::{Charge, ChargeList, Charges, Demand, Mode, OnStoreError, Rule, Span, Status, Timestamp, Wait, bounds};
 
 /// Whether a demand is admitted. A refusal is a decision, not an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub enum Basis {
     Seen,
     /// The store holds as many counters as it may and had no room for this one; the limit refuses until there is.
     StoreFull,
+    /// The store had no room for this one, or for its marker, and the limit says to admit uncounted then: what its status
+    /// tells is what was seen, of a counter that does not exist a fresh one. Nothing was charged, and nothing is to be
+    /// settled.
+    Open,
 }
 
 /// How much of a charge is taken.
@@ -42,6 +46,7 @@ impl Basis {
             Basis::Counter => None,
             Basis::Seen => Some("seen"),
             Basis::StoreFull => Some("store-full"),
+            Basis::Open => Some("open"),
         }
     }
 }
@@ -68,6 +73,17 @@ impl Statuses {
         self.bases[index] = basis;
         let place = 1 << index;
         self.fitting = if status.fits() { self.fitting | place } else { self.fitting & !place };
+    }
+
+    /// Sets what the limit of the charge at `index` says where there is no room for its counter, which does not exist: its
+    /// status was set as that of a fresh one. Worth asking again after `wait`.
+    ///
+    /// A limit that is open then says what it said: a cost that never fits does not fit for want of room either.
+    pub fn set_without_room(&mut self, index: usize, charge: &Charge<'_>, wait: Span) {
+        match charge.limit().on_store_error() {
+            OnStoreError::Closed => self.set(index, Status::store_full(wait), Basis::StoreFull),
+            OnStoreError::Open => self.bases[index] = Basis::Open,
+        }
     }
 
     /// The status of the charge at `index`.
@@ -98,23 +114,19 @@ impl Statuses {
 
     /// How much is taken of the charge at `index`, after a peek has set its status.
     ///
-    /// Nothing of a distinct value that was counted before. Admitted: what fits, which is everything but what a shadow limit would have refused. A limit that counts refused
-    /// attempts takes what is left otherwise: of a refused demand, and in shadow mode of one that it would have refused
-    /// itself, so that it tells what it would do if it were enforced.
+    /// Nothing where there is no room for the counter, and nothing of a distinct value that was counted before. Admitted:
+    /// what fits, which is everything but what a shadow limit would have refused. A limit that counts refused attempts takes
+    /// what is left otherwise: of a refused demand, and in shadow mode of one that it would have refused itself, so that it
+    /// tells what it would do if it were enforced.
     #[inline]
     pub fn part(&self, index: usize, charge: &Charge<'_>, verdict: Verdict) -> Part {
         let status = self.list[index];
         match verdict {
-            _ if charge.take() == 0 || self.bases[index] == Basis::Seen => Part::Nothing,
+            _ if charge.take() == 0 || self.bases[index] != Basis::Counter => Part::Nothing,
             Verdict::Admitted if status.fits() => Part::All,
-            _ if charge.counts_refused() && self.has_left(index, charge) => Part::Left,
+            _ if charge.counts_refused() && charge.rule().has_left(status) => Part::Left,
             _ => Part::Nothing,
         }
-    }
-
-    #[inline]
-    fn has_left(&self, index: usize, charge: &Charge<'_>) -> bool {
-        self.bases[index] == Basis::Counter && charge.rule().has_left(self.list[index])
     }
 }
 

@@ -22,7 +22,7 @@ pub use demand::{Attributes, Demand, DemandBuilder, DemandError, Purpose};
 pub use key::Key;
 pub use policy::{
     AttributeId, Case, Charge, ChargeList, Charges, Choice, Chosen, Condition, Cost, Explained, FreezeError, Limit,
-    LimitDraft, LimitId, Mode, Operation, OperationDraft, OperationId, Origin, Per, Policy, PolicyDraft, QuotaTree,
-    Reason, Record, RecordDraft, Recorded, Selected, UnitId,
+    LimitDraft, LimitId, Mode, OnStoreError, Operation, OperationDraft, OperationId, Origin, Per, Policy, PolicyDraft,
+    QuotaTree, Reason, Record, RecordDraft, Recorded, Selected, UnitId,
 };
 pub use time::{Span, Timestamp};

@@ -107,6 +107,26 @@ impl Mode {
     }
 }
 
+/// What a limit does where the store has no room for its counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnStoreError {
+    /// It refuses.
+    #[default]
+    Closed,
+    /// It admits, uncounted; nothing else than the operator's word selects this (I28).
+    Open,
+}
+
+impl OnStoreError {
+    /// Its name in policies and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnStoreError::Closed => "closed",
+            OnStoreError::Open => "open",
+        }
+    }
+}
+
 /// An attribute that a limit counts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Per {
@@ -185,6 +205,7 @@ pub struct Limit {
     cost: Cost,
     mode: Mode,
     counts_refused: bool,
+    on_store_error: OnStoreError,
     conditions: Box<[Condition]>,
     identity: u128,
     /// Whether each of its counters is a bucket with one quota at a time.
@@ -234,6 +255,11 @@ impl Limit {
     /// is left.
     pub fn counts_refused(&self) -> bool {
         self.counts_refused
+    }
+
+    /// What it does where the store has no room for its counter.
+    pub fn on_store_error(&self) -> OnStoreError {
+        self.on_store_error
     }
 
     /// What its counters are named by, beside their values and the scale of their rule: the policy's and the limit's

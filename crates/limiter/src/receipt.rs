@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_core::{Algorithm, Charge, Cost, Decision, Purpose, Rule, Ruling, Timestamp, UnitId};
+use tidegate_core::{Algorithm, Basis, Charge, Cost, Decision, Purpose, Rule, Ruling, Timestamp, UnitId};
 
 use crate::store::{Memory, memory::Fingerprint};
 use crate::sync::{AtomicU64, Ordering};
@@ -53,9 +53,11 @@ impl Receipt {
         let mut entries = Vec::new();
         if decision.is_admitted() && decision.demand().purpose() != Purpose::Peek {
             for ruling in decision.rulings() {
-                // A value that was counted stays counted: others may have been admitted because it was.
+                // What a limit did not count for want of room is not to be given back, nor counted later. A value that was
+                // counted stays counted: others may have been admitted because it was.
+                let is_charged = ruling.status.fits() && ruling.basis == Basis::Counter;
                 let is_distinct = ruling.charge.limit().distinct().is_some();
-                if ruling.status.fits() && !is_distinct && is_kept(&ruling.charge) {
+                if is_charged && !is_distinct && is_kept(&ruling.charge) {
                     entries.push(entry(&ruling, decision.at(), store));
                 }
             }

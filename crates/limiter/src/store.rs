@@ -14,8 +14,9 @@
 //! 5. What was ruled is what a slow, exact model would rule at that instant, in both directions (I1, I8): nothing extra
 //!    is admitted, and nothing is refused because of a demand that was itself refused.
 //! 6. A counter whose state is as good as fresh may be forgotten, no other (I51). Where there is no room for a new one,
-//!    its status is `Status::store_full` on `Basis::StoreFull`: an enforced limit refuses, a shadow limit does not. So
-//!    it is where the counter would be charged only later, when the cost is known.
+//!    `Statuses::set_without_room` says what its limit does: on `Basis::StoreFull` an enforced limit refuses, a shadow
+//!    limit does not; on `Basis::Open`, which only a limit's own word selects (I28), it fits what a fresh counter fits and
+//!    is charged nothing. So it is where the counter would be charged only later, when the cost is known.
 //! 7. An earlier `now` than a counter has seen counts as the newest it has seen, also after the counter was forgotten.
 //!
 //! `tests/it/contract.rs` holds a store to it.

@@ -17,6 +17,8 @@ pub(crate) struct File {
     pub(crate) default_operation: Option<Text>,
     /// The time zone of days and months that name none.
     pub(crate) zone: Option<Text>,
+    /// What limits do that do not say so, where the store has no room.
+    pub(crate) on_store_error: Option<Text>,
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) jwt: Option<Jwt>,
     pub(crate) client: Option<Client>,
@@ -150,6 +152,7 @@ pub(crate) struct Limit {
     pub(crate) mode: Option<Text>,
     /// Where it is said, and what.
     pub(crate) count_refused: Option<(Place, bool)>,
+    pub(crate) on_store_error: Option<Text>,
     pub(crate) when: Vec<(Text, Vec<Text>)>,
     pub(crate) unless: Vec<(Text, Vec<Text>)>,
     pub(crate) created_before: Option<Timestamp>,
@@ -214,6 +217,7 @@ const KEYS: &[&str] = &[
     "ignore_case",
     "default_operation",
     "zone",
+    "on_store_error",
     "attributes",
     "client",
     "jwt",
@@ -239,6 +243,7 @@ const LIMIT_KEYS: &[&str] = &[
     "distinct",
     "mode",
     "count_refused",
+    "on_store_error",
     "when",
     "unless",
     "exempt",
@@ -264,6 +269,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> File {
             "ignore_case" => file.ignore_case = reader.boolean(field).unwrap_or_default(),
             "default_operation" => file.default_operation = reader.text(field),
             "zone" => file.zone = reader.text(field),
+            "on_store_error" => file.on_store_error = reader.text(field),
             "attributes" => file.attributes = attributes(reader, field),
             "jwt" => file.jwt = jwt(reader, field),
             "client" => file.client = client(reader, field),
@@ -536,6 +542,7 @@ fn limit(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Limit> {
         distinct: fields.get("distinct").and_then(|field| reader.text(field)),
         mode: fields.get("mode").and_then(|field| reader.text(field)),
         count_refused: fields.get("count_refused").and_then(|field| Some((field.key.place, reader.boolean(field)?))),
+        on_store_error: fields.get("on_store_error").and_then(|field| reader.text(field)),
         when: conditions(reader, &fields, "when"),
         unless: conditions(reader, &fields, "unless"),
         created_before: exempt,

@@ -188,6 +188,9 @@ impl<'f> Lowering<'f> {
         if let Some(name) = &self.file.zone {
             self.zone(name);
         }
+        if let Some(text) = &self.file.on_store_error {
+            self.store_error_rule(text);
+        }
         let limits = self.limits();
         let draft = PolicyDraft {
             name: self.file.name.as_deref().unwrap_or_default().to_owned(),

@@ -441,6 +441,13 @@ impl Problem {
         Problem::new(&UNKNOWN_LIMIT, place, message, "no limit has this name").help(help)
     }
 
+    pub(crate) fn no_local_share(place: Place) -> Problem {
+        let message = "`local` is not in this version".to_owned();
+        let label = "a node's share, where counters are in a store that nodes share";
+        Problem::new(&UNKNOWN_CHOICE, place, message, label)
+            .help("write `closed` to refuse or `open` to admit uncounted; `local` comes with stores that nodes share")
+    }
+
     pub(crate) fn unknown_choice(place: Place, found: &str, kind: &str, known: &[&str]) -> Problem {
         let message = format!("unknown {kind} {}", quoted(found));
         let help = did_you_mean(found, known);

@@ -224,6 +224,7 @@ fn limit(policy: &Policy, explained: &Explained<'_>, decision: &Decision<'_>) ->
         name: limit.name().to_owned(),
         mode: limit.mode().name().to_owned(),
         count_refused: limit.counts_refused(),
+        on_store_error: limit.on_store_error().name().to_owned(),
         unit: policy.counted(limit).to_owned(),
         distinct: limit.distinct().map(|of| ToldDistinct {
             attribute: name(of.attribute()),

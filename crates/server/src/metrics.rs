@@ -91,11 +91,13 @@ struct Shard {
     latency: [AtomicU64; LATENCY_BOUNDS.len() + 1],
     latency_micros: AtomicU64,
     answers: [[AtomicU64; STATUS_CLASSES.len()]; Surface::ALL.len()],
-    /// By series: demands that did not fit the limit. Never moved, so that counting needs no lock.
+    /// By series: demands that did not fit the limit.
     did_not_fit: Chunks,
+    /// By series: admissions that the limit did not count, for want of room.
+    open: Chunks,
 }
 
-/// Counters by series, made room for chunk by chunk.
+/// Counters by series, made room for chunk by chunk and never moved, so that counting needs no lock.
 #[derive(Debug)]
 struct Chunks([OnceLock<Box<[AtomicU64]>>; MAX_CHUNKS]);
 
@@ -110,6 +112,13 @@ impl Chunks {
     fn open(&self, series: usize) {
         if let Some(chunk) = self.0.get(series / CHUNK) {
             chunk.get_or_init(|| (0..CHUNK).map(|_| AtomicU64::new(0)).collect());
+        }
+    }
+
+    /// Counts one of a series.
+    fn count(&self, series: u32) {
+        if let Some(counter) = self.of(series as usize) {
+            add(counter, 1);
         }
     }
 
@@ -131,7 +140,10 @@ impl Metrics {
         if place >= MAX_CHUNKS * CHUNK {
             return 0;
         }
-        self.shards.iter().for_each(|shard| shard.did_not_fit.open(place));
+        for shard in &self.shards {
+            shard.did_not_fit.open(place);
+            shard.open.open(place);
+        }
         known.labels.push(labels.clone());
         known.places.insert(labels, place);
         u32::try_from(place).unwrap_or(0)
@@ -183,12 +195,16 @@ impl Observer for Metrics {
             return add(&shard.peeks, 1);
         }
         add(if decision.is_admitted() { &shard.admitted } else { &shard.refused }, 1);
-        for ruling in decision.rulings().filter(|ruling| !ruling.status.fits()) {
-            if let Some(counter) = shard.did_not_fit.of(ruling.charge.limit().series() as usize) {
-                add(counter, 1);
+        for ruling in decision.rulings() {
+            let series = ruling.charge.limit().series();
+            if !ruling.status.fits() {
+                shard.did_not_fit.count(series);
             }
-            if ruling.basis == Basis::StoreFull {
+            if matches!(ruling.basis, Basis::StoreFull | Basis::Open) {
                 add(&shard.store_full, 1);
+            }
+            if ruling.basis == Basis::Open && decision.is_admitted() {
+                shard.open.count(series);
             }
         }
     }
@@ -258,21 +274,35 @@ impl Metrics {
         let mut decisions = counter(encoder, "decisions", "decisions by verdict, peeks aside")?;
         count(&mut decisions, &[("verdict", "admitted")], self.sum(|shard| &shard.admitted))?;
         count(&mut decisions, &[("verdict", "refused")], self.sum(|shard| &shard.refused))?;
-        let mut misfits =
-            counter(encoder, "limit_refusals", "demands that did not fit a limit; shadow ones refuse nobody")?;
-        let series = self.known().labels.clone();
-        for (place, Labels { policy, limit, mode }) in series.iter().enumerate() {
-            let counts = self.shards.iter().filter_map(|shard| shard.did_not_fit.of(place));
-            let count_of = counts.map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add);
-            if place > 0 || count_of > 0 {
-                let labels = [("policy", &**policy), ("limit", &**limit), ("mode", *mode)];
-                count(&mut misfits, &labels, count_of)?;
-            }
-        }
+        let help = "demands that did not fit a limit; shadow ones refuse nobody";
+        self.encode_by_limit(encoder, "limit_refusals", help, |shard| &shard.did_not_fit)?;
+        let help = "admissions that a limit did not count, as the store had no room and its on_store_error is open";
+        self.encode_by_limit(encoder, "store_open", help, |shard| &shard.open)?;
         let mut peeks = counter(encoder, "peeks", "questions that charged nothing")?;
         peeks.encode_counter::<NoLabelSet, u64, u64>(&self.sum(|shard| &shard.peeks), None)?;
         let mut full = counter(encoder, "store_full", "counters that the store had no room for")?;
         full.encode_counter::<NoLabelSet, u64, u64>(&self.sum(|shard| &shard.store_full), None)
+    }
+
+    /// Writes what is counted by limit.
+    fn encode_by_limit(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        of: impl Fn(&Shard) -> &Chunks,
+    ) -> Result<(), fmt::Error> {
+        let mut family = counter(encoder, name, help)?;
+        let series = self.known().labels.clone();
+        for (place, Labels { policy, limit, mode }) in series.iter().enumerate() {
+            let counts = self.shards.iter().filter_map(|shard| of(shard).of(place));
+            let count_of = counts.map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add);
+            if place > 0 || count_of > 0 {
+                let labels = [("policy", &**policy), ("limit", &**limit), ("mode", *mode)];
+                count(&mut family, &labels, count_of)?;
+            }
+        }
+        Ok(())
     }
 
     #[expect(clippy::float_arithmetic, reason = "Prometheus counts seconds; this is its edge")]

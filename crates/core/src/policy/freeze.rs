@@ -10,7 +10,8 @@ use super::matching::{Candidate, Node, RuleId, Rules};
 use super::reads::overridden;
 use super::steady::Quotas;
 use super::{
-    AttributeId, Condition, Cost, Limit, LimitId, Mode, Operation, OperationId, Per, Policy, Record, RecordsOf, UnitId,
+    AttributeId, Condition, Cost, Limit, LimitId, Mode, OnStoreError, Operation, OperationId, Per, Policy, Record,
+    RecordsOf, UnitId,
 };
 use crate::{Algorithm, Align, Quota, Rule, RuleError, Span, Timestamp, bounds};
 
@@ -71,6 +72,8 @@ pub struct LimitDraft {
     pub mode: Mode,
     /// Whether attempts that are refused are charged to it too; not by concurrency, which would hold them for ever.
     pub count_refused: bool,
+    /// What it does where the store has no room for its counter.
+    pub on_store_error: OnStoreError,
     /// It applies only where the attribute has one of the values.
     pub when: Vec<(String, Vec<String>)>,
     /// It does not apply where the attribute has one of the values.
@@ -93,6 +96,7 @@ impl Default for LimitDraft {
             algorithm: Algorithm::FixedWindow,
             mode: Mode::Enforce,
             count_refused: false,
+            on_store_error: OnStoreError::Closed,
             when: Vec::new(),
             unless: Vec::new(),
             exempt_created_before: None,
@@ -359,6 +363,7 @@ impl<'d> Freezer<'d> {
             cost: draft.cost,
             mode: draft.mode,
             counts_refused: draft.count_refused,
+            on_store_error: draft.on_store_error,
             conditions: conditions.into(),
             identity: identity(names.chain(counted_by)),
             is_steady: quotas.are_steady(draft),

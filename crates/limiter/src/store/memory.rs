@@ -15,8 +15,9 @@
 //!
 //! **At the cap** a counter that is not idle is never forgotten (I51). A new counter takes the place of an idle one; if
 //! there is none in its buckets and none in the next few in turn, its limit refuses on `Basis::StoreFull` and says to
-//! come back when the first counter in its buckets will be idle, in 1 ms to 1 s. Shadow limits never refuse, at the cap
-//! either; they do not count what has no room. Counters that exist are counted as ever.
+//! come back when the first counter in its buckets will be idle, in 1 ms to 1 s. A limit that says so admits uncounted
+//! instead, on `Basis::Open`. Shadow limits never refuse, at the cap either; they do not count what has no room. Counters
+//! that exist are counted as ever.
 
 mod bucket;
 mod fingerprint;

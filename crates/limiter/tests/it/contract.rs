@@ -5,8 +5,8 @@
 use std::collections::{HashMap, HashSet};
 
 use tidegate_core::{
-    Algorithm, Basis, Charge, ChargeList, Charges, Demand, LimitDraft, Mode, Policy, Purpose, Quota, QuotaTree, Span,
-    Status, Statuses, Timestamp, UnitId, Verdict, Wait, decide,
+    Algorithm, Basis, Charge, ChargeList, Charges, Demand, LimitDraft, Mode, OnStoreError, Policy, Purpose, Quota,
+    QuotaTree, Span, Status, Statuses, Timestamp, UnitId, Verdict, Wait, decide,
 };
 use tidegate_limiter::{Memory, MemoryOptions};
 
@@ -267,6 +267,7 @@ impl Traffic {
             6 => Algorithm::SlidingWindow { cells: 40 },
             _ => Algorithm::Concurrency,
         };
+        drafted.on_store_error = self.0.one_of(&[OnStoreError::Closed, OnStoreError::Open]);
         drafted.count_refused = self.0.below(4) == 0 && algorithm != Algorithm::Concurrency;
         if algorithm == Algorithm::FixedWindow && self.0.below(2) == 0 {
             drafted.distinct = Some((self.0.one_of(&["key", "user", "app"]).to_owned(), self.0.below(3) == 0));

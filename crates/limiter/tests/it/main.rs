@@ -7,6 +7,7 @@ mod disk;
 mod distinct;
 mod limiter;
 mod memory;
+mod no_room;
 mod receipts;
 mod reservations;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_core::{Algorithm, Cost, LimitDraft, Mode, QuotaTree, bounds};
+use tidegate_core::{Algorithm, Cost, LimitDraft, Mode, OnStoreError, QuotaTree, bounds};
 
 use super::Lowering;
 use super::names::each_once;
@@ -13,6 +13,7 @@ use crate::reading::{Place, Text};
 
 const ALGORITHMS: &[&str] = &["fixed-window", "sliding-window", "token-bucket", "concurrency"];
 const ALIGNS: &[&str] = &["clock", "first-request"];
+const STORE_ERROR_RULES: &[&str] = &["closed", "open"];
 const MODES: &[&str] = &["enforce", "shadow", "off"];
 
 /// Cells of a sliding window that does not say: at least ten elevenths of the quota can be used in any window.
@@ -71,6 +72,7 @@ impl<'f> Lowering<'f> {
             algorithm: counting.algorithm,
             mode: mode.unwrap_or_default(),
             count_refused: self.count_refused(limit, counting),
+            on_store_error: self.on_store_error(limit),
             when: self.conditions(&limit.when),
             unless: self.conditions(&limit.unless),
             exempt_created_before: limit.created_before,
@@ -161,6 +163,28 @@ impl<'f> Lowering<'f> {
             }
             place => place.is_some(),
         }
+    }
+
+    /// What happens where the store has no room: what the limit says, else what the file says.
+    pub(super) fn on_store_error(&mut self, limit: &file::Limit) -> OnStoreError {
+        let own = limit.on_store_error.as_ref().map(|text| self.store_error_rule(text));
+        // The file's own word is checked once, not with each limit.
+        let of_file = || match self.file.on_store_error.as_deref() {
+            Some("open") => OnStoreError::Open,
+            _ => OnStoreError::Closed,
+        };
+        own.unwrap_or_else(of_file)
+    }
+
+    /// The rule of a word; closed if it is none (I28).
+    pub(super) fn store_error_rule(&mut self, text: &Text) -> OnStoreError {
+        match &**text {
+            "closed" => {}
+            "open" => return OnStoreError::Open,
+            "local" => self.note(Problem::no_local_share(text.place)),
+            _ => self.note(Problem::unknown_choice(text.place, text, "store error rule", STORE_ERROR_RULES)),
+        }
+        OnStoreError::Closed
     }
 
     fn unit(&mut self, limit: &file::Limit) -> &'f str {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_core::{Algorithm, QuotaTree, Rule, Span};
+use tidegate_core::{Algorithm, OnStoreError, QuotaTree, Rule, Span};
 
 use super::Lowering;
 use super::limits::is_off;
@@ -158,7 +158,8 @@ impl<'f> Lowering<'f> {
         let QuotaTree::Fixed(fixed) = self.quota(limit, counting)? else { return None };
         let rule = Rule::new(counting.algorithm, fixed).ok()?;
         let operations = limit.on.is_some().then(|| self.reached(limit));
-        Some(Simple { limit, name, quota, unit, rule, operations })
+        let is_closed = self.on_store_error(limit) == OnStoreError::Closed;
+        Some(Simple { limit, name, quota, unit, rule, operations, is_closed })
     }
 }
 
@@ -171,6 +172,8 @@ struct Simple<'f> {
     rule: Rule,
     /// None: all of them.
     operations: Option<BTreeSet<&'f str>>,
+    /// Whether it refuses where the store has no room.
+    is_closed: bool,
 }
 
 impl Simple<'_> {
@@ -185,6 +188,7 @@ impl Simple<'_> {
         let counts_refused = other.limit.count_refused.is_some_and(|(_, is_wanted)| is_wanted);
         !std::ptr::eq(self.limit, other.limit)
             && is_enforced
+            && self.is_closed
             && !counts_refused
             && is_unconditional
             && counts_coarser

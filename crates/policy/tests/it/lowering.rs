@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate_core::{Algorithm, Align, Charge, ChargeList, Cost, Demand, Limit, Per, Policy, Timestamp};
+use tidegate_core::{Algorithm, Align, Charge, ChargeList, Cost, Demand, Limit, OnStoreError, Per, Policy, Timestamp};
 use tidegate_policy::{Lowered, Source, lower, lower_with};
 
 use crate::diagnostics::open;
@@ -107,7 +107,8 @@ fn described_limit(policy: &Policy, limit: &Limit) -> String {
         None => policy.unit_name(limit.unit()).to_owned(),
     };
     let refused = if limit.counts_refused() { ", refused attempts too" } else { "" };
-    format!("limit {}: per [{per}], {unit}{cost}, {}{refused}\n", limit.name(), limit.mode().name())
+    let open = if limit.on_store_error() == OnStoreError::Open { ", open on store errors" } else { "" };
+    format!("limit {}: per [{per}], {unit}{cost}, {}{refused}{open}\n", limit.name(), limit.mode().name())
 }
 
 /// What a demand is charged. The values of its attributes have no spaces.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use tidegate_core::{Span, Timestamp};
+use tidegate_core::{OnStoreError, Span, Timestamp};
 use utoipa::ToSchema;
 
 use crate::http::answer;
@@ -189,6 +189,9 @@ pub struct ToldLimit {
     /// Whether refused attempts are charged to it too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub count_refused: bool,
+    /// What it does where the store has no room for its counter: `open` if it admits uncounted.
+    #[serde(default = "closed", skip_serializing_if = "is_closed")]
+    pub on_store_error: String,
     /// The unit it counts, or the attribute whose distinct values it counts.
     pub unit: String,
     /// Of distinct values, the demand's; left out where it counts a unit.
@@ -318,6 +321,15 @@ impl fmt::Display for Seconds {
         answer::seconds(self.0, &mut text);
         f.write_str(&text)
     }
+}
+
+/// What a limit does where the store has no room, unless it says otherwise.
+fn closed() -> String {
+    OnStoreError::Closed.name().to_owned()
+}
+
+fn is_closed(name: &str) -> bool {
+    name == OnStoreError::Closed.name()
 }
 
 /// Whether a member that is rarely true is left out.

@@ -87,8 +87,8 @@ pub(super) fn limit(ruling: &Ruling<'_>, at: Timestamp, out: &mut String) {
     out.push_str(",\"mode\":");
     string(ruling.charge.limit().mode().name(), out);
     if let Some(basis) = ruling.basis.name() {
-        out.push_str(",\"basis\":");
-        string(basis, out);
+        out.push(',');
+        member("basis", basis, out);
     }
 }
 

@@ -115,6 +115,7 @@ fn alone(refusal: &Refusal, note: &str) -> Explanation {
         name: name.to_owned(),
         mode: numbers.mode.name().to_owned(),
         count_refused: false,
+        on_store_error: tidegate_core::OnStoreError::default().name().to_owned(),
         unit: numbers.unit.to_owned(),
         distinct: numbers.is_distinct.then(|| ToldDistinct {
             attribute: numbers.unit.to_owned(),

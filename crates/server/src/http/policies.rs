@@ -36,6 +36,7 @@ pub(super) fn one(book: &Book, name: &str) -> Result<String, Problem> {
         name: limit.name().to_owned(),
         mode: limit.mode().name().to_owned(),
         count_refused: limit.counts_refused(),
+        on_store_error: limit.on_store_error().name().to_owned(),
         unit: policy.counted(limit).to_owned(),
         distinct: limit.distinct().as_ref().map(attribute),
         per: limit.per().iter().map(attribute).collect(),

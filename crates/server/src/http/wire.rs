@@ -372,6 +372,8 @@ pub struct LimitSummary {
     pub mode: String,
     /// Whether refused attempts are charged to it too.
     pub count_refused: bool,
+    /// What it does where the store has no room for its counter: `closed`, it refuses, or `open`, it admits uncounted.
+    pub on_store_error: String,
     /// What it counts.
     pub unit: String,
     /// The attribute whose distinct values it counts; left out where it counts a unit.

@@ -271,7 +271,8 @@ impl<'m, 'c, const N: usize> Transaction<'m, 'c, N> {
             let place = &self.places[index];
             if place.seen == Seen::Nowhere {
                 let wait = place.table.wait_for_room(place.buckets, self.now);
-                self.statuses.set(self.charge_at(index), Status::store_full(wait), Basis::StoreFull);
+                let charge = self.charge_at(index);
+                self.statuses.set_without_room(charge, &self.charges.charge(charge), wait);
             }
         }
     }

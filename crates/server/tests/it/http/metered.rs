@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate_limiter::MemoryOptions;
+use tidegate_server::Api;
 
 use super::desk::{Client, Desk, own_api};
 
@@ -72,6 +73,29 @@ fn a_full_store_is_counted() {
     let samples = scrape(&mut desk.client());
     assert_eq!(samples["tidegate_store_full_total"], refused.to_string());
     assert!(refused > 0);
+}
+
+/// I27: what open limits admit uncounted is said in each answer, and counted to the unit.
+#[test]
+fn what_is_admitted_uncounted_is_counted() {
+    let text = "name = \"open\"\non_store_error = \"open\"\n[attributes]\nuser = \"header:X-User\"\n\
+                [[limit]]\nname = \"user\"\nper = [\"user\"]\nquota = \"1/h\"\n";
+    let api = Api::text("open", text).unwrap_or_else(|error| panic!("{error}"));
+    let desk = Desk::on(api, MemoryOptions { max_counters: 1 });
+    let mut uncounted = 0;
+    for user in 0..64 {
+        let answer = desk.ruling(&json!({"attributes": {"user": format!("u{user}")}}));
+        assert!(answer.allowed);
+        let basis = answer.limits[0].basis.as_deref();
+        assert!(matches!(basis, None | Some("open")), "{basis:?}");
+        uncounted += u32::from(basis.is_some());
+        desk.ruling(&json!({"attributes": {"user": format!("v{user}")}, "peek": true}));
+    }
+    let samples = scrape(&mut desk.client());
+    let open = r#"tidegate_store_open_total{policy="open",limit="user",mode="enforce"}"#;
+    assert_eq!(samples[open], uncounted.to_string());
+    assert_eq!(samples["tidegate_store_full_total"], uncounted.to_string());
+    assert!(uncounted > 0);
 }
 
 #[test]

@@ -156,6 +156,8 @@ pub(crate) struct Limit {
     pub(crate) when: Vec<(Text, Vec<Text>)>,
     pub(crate) unless: Vec<(Text, Vec<Text>)>,
     pub(crate) created_before: Option<Timestamp>,
+    /// Attributes that a caller may leave out to be free of it, as is meant.
+    pub(crate) lenient_without: Vec<Text>,
 }
 
 /// A quota: a text, or a choice of others by an attribute.
@@ -247,6 +249,7 @@ const LIMIT_KEYS: &[&str] = &[
     "when",
     "unless",
     "exempt",
+    "lenient_without",
 ];
 
 const JWT_KEYS: &[&str] = &["from", "upstream_verifies", "jwks", "key", "algorithms", "issuer", "audience", "leeway"];
@@ -527,6 +530,8 @@ fn limit(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Limit> {
     let per = fields.get("per").filter(|field| !is_empty_list(field));
     let per = per.and_then(|field| reader.texts(field, "")).unwrap_or_default();
     let cells = fields.get("cells");
+    let lenient_without = fields.get("lenient_without");
+    let lenient_without = lenient_without.and_then(|field| reader.texts(field, "name an attribute, or leave it out"));
     let exempt = fields.get("exempt").and_then(|field| created_before(reader, field));
     Some(Limit {
         place: fields.place,
@@ -546,6 +551,7 @@ fn limit(reader: &mut Reader<'_>, item: &Value<'_>) -> Option<Limit> {
         when: conditions(reader, &fields, "when"),
         unless: conditions(reader, &fields, "unless"),
         created_before: exempt,
+        lenient_without: lenient_without.unwrap_or_default(),
     })
 }
 

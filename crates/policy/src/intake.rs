@@ -36,6 +36,7 @@ use tidegate_core::{AttributeId, OperationId, Policy, Timestamp, UnitId, bounds}
 
 use client::Client;
 pub(crate) use client::{MAX_TRUSTED, Network};
+pub(crate) use glob::Glob;
 pub(crate) use host::canonical as canonical_host;
 use json::{Found, Pointer};
 pub use jwt::TokenFault;

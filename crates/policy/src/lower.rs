@@ -1,9 +1,13 @@
 //! The file as meant: names settled, quotas checked, all problems collected; then frozen.
 
+mod evasion;
+mod growth;
 mod intake;
 mod limits;
 mod lint;
 mod names;
+mod omission;
+mod plans;
 mod quotas;
 mod records;
 mod routes;
@@ -79,6 +83,8 @@ pub fn lower_with(
     lowering.warn();
     if lowering.problems.iter().all(|problem| problem.severity == Severity::Warning) {
         lowering.warn_of_idle_limits();
+        lowering.warn_of_evasion(&draft, &intake_draft);
+        lowering.warn_of_plans();
     }
     let found = lowering.problems;
     if found.iter().any(|problem| problem.severity == Severity::Error) {

@@ -230,6 +230,11 @@ kinds! {
     UNREACHED_LIMIT     "W041" "a limit that no request reaches"
     IDLE_CASE           "W042" "a case of a quota that no request has"
     IDLE_QUOTA          "W043" "a quota that never binds"
+    EVADED_LIMIT        "W044" "a limit that is evaded by leaving something out"
+    LARGER_WITHOUT      "W045" "a quota that is larger for those who leave something out"
+    NEEDLESS_LENIENCY   "W046" "a leniency that nothing needs"
+    UNSOLD_PLAN         "W047" "a plan that nobody is on"
+    PLAN_WITHOUT_QUOTA  "W048" "a plan that no quota knows"
 }
 
 impl Problem {
@@ -819,6 +824,55 @@ impl Problem {
             .help("lower it, or leave the limit out")
     }
 
+    /// `left_out` are the sources that a caller can leave out; the limit counts by the attribute, or has a condition or a
+    /// choice by it.
+    pub(crate) fn evaded_limit(
+        (place, is_counted): (Place, bool),
+        limit: &str,
+        attribute: &str,
+        left_out: &[String],
+        operation: &str,
+    ) -> Problem {
+        let message = format!("limit {} can be evaded by leaving out {}", quoted(limit), quoted(attribute));
+        let label = format!("without {} nothing limits {}", sources(left_out), quoted(operation));
+        let together =
+            format!("write `\"{attribute}?\"` to count those who lack it together, give it one more source, ");
+        Problem::new(&EVADED_LIMIT, place, message, label).help(format!(
+            "{}add a limit that does not depend on it, or state `lenient_without = [\"{attribute}\"]` if it is meant",
+            if is_counted { &together } else { "" }
+        ))
+    }
+
+    /// `left_out` are the sources that a caller can leave out.
+    pub(crate) fn larger_without(place: Place, attribute: &str, left_out: &[String]) -> Problem {
+        let message = format!("quota is larger for those who leave out {}", quoted(attribute));
+        let label = format!("without {} there is more than with some value", sources(left_out));
+        Problem::new(&LARGER_WITHOUT, place, message, label).help(format!(
+            "make `default` the smallest quota, or state `lenient_without = [\"{attribute}\"]` if it is meant"
+        ))
+    }
+
+    pub(crate) fn needless_leniency(attribute: &Text) -> Problem {
+        let message = format!("leaving out {} evades nothing here", quoted(attribute));
+        let label = "nobody gets rid of the limit by that, or other limits apply all the same";
+        Problem::new(&NEEDLESS_LENIENCY, attribute.place, message, label).help("leave it out")
+    }
+
+    pub(crate) fn unsold_plan(plan: &Text, known: &[&str]) -> Problem {
+        let message = format!("nobody is on plan {}", quoted(plan));
+        let label = "no record has it, it is not the default, and [plans] does not list it";
+        let listed = "list it in `names` of [plans] if keys and their plans are kept elsewhere";
+        let help = did_you_mean(plan, known).map_or(listed.to_owned(), |meant| format!("{meant} Or {listed}"));
+        Problem::new(&UNSOLD_PLAN, plan.place, message, label).help(help)
+    }
+
+    pub(crate) fn plan_without_quota(plan: &Text, known: &[&str]) -> Problem {
+        let message = format!("no quota knows plan {}", quoted(plan));
+        let label = "who is on it has what those without a plan have";
+        let help = did_you_mean(plan, known).unwrap_or_else(|| "give it a case in a quota `by = \"plan\"`".to_owned());
+        Problem::new(&PLAN_WITHOUT_QUOTA, plan.place, message, label).help(help)
+    }
+
     pub(crate) fn unknown_age(place: Place) -> Problem {
         Problem::new(&UNKNOWN_AGE, place, "nobody has an age".to_owned(), "no record says when it was `created`")
             .help("give records a `created`, or write the `default` alone")
@@ -829,6 +883,12 @@ impl Problem {
         Problem::new(&UNUSED_UNIT, name.place, message, "no limit counts it")
             .help("count it with `unit` in a limit, or leave it out")
     }
+}
+
+/// Sources as a list of alternatives; more than a few are only counted.
+fn sources(all: &[String]) -> String {
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    listed(&all)
 }
 
 fn with_article(noun: &str) -> String {

@@ -126,6 +126,23 @@ impl From {
     }
 }
 
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            From::Header(name) => write!(f, "header:{name}"),
+            From::Query(name) => write!(f, "query:{name}"),
+            From::Path(name) => write!(f, "path:{name}"),
+            From::Bearer => f.write_str("bearer"),
+            From::Client => f.write_str("client"),
+            From::Jwt(claim) => write!(f, "jwt:{claim}"),
+            From::Host(pattern) => write!(f, "host:{pattern}"),
+            From::Body(pointer) => write!(f, "body:{pointer}"),
+            From::Attribute(name) => write!(f, "attribute:{name}"),
+            From::Constant(value) => write!(f, "constant:{value}"),
+        }
+    }
+}
+
 impl RouteDraft {
     /// Reads a route as policies write it, `POST /channels/{type}/{id}/message`.
     ///

@@ -61,6 +61,7 @@ impl<'f> Lowering<'f> {
         let unit = self.unit(limit);
         let cost = self.cost(unit, counting.algorithm, limit);
         let mode = self.mode(limit);
+        self.lenient_without(limit);
         let draft = LimitDraft {
             name: limit.name.as_deref().unwrap_or_default().to_owned(),
             on: limit.on.as_ref().map(|on| self.on(on)),
@@ -264,6 +265,16 @@ impl<'f> Lowering<'f> {
             }
         }
         per
+    }
+
+    /// Checks the attributes whose absence is meant.
+    fn lenient_without(&mut self, limit: &file::Limit) {
+        each_once(&limit.lenient_without, "lenient_without", &mut self.problems);
+        for name in &limit.lenient_without {
+            if !self.names.attributes.contains(&&**name) {
+                self.note(Problem::unknown_attribute(name, name.place, &self.names.attributes));
+            }
+        }
     }
 
     fn conditions(&mut self, conditions: &[(Text, Vec<Text>)]) -> Vec<(String, Vec<String>)> {

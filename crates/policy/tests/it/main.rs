@@ -5,6 +5,7 @@ mod docs;
 mod explained;
 mod golden;
 mod intake;
+mod lint;
 mod lowering;
 mod mistakes;
 mod properties;

@@ -39,7 +39,10 @@ fn a_decision_allocates_nothing() {
             check("sets up the table of this size of states");
             let mut admitted = 0;
             let counted = measure(|| admitted = (0..1_000).filter(|_| check("k")).count());
-            assert!((1..1_000).contains(&admitted), "both admissions and refusals: {admitted}, {limits} limits by {algorithm:?}");
+            assert!(
+                (1..1_000).contains(&admitted),
+                "both admissions and refusals: {admitted}, {limits} limits by {algorithm:?}"
+            );
             assert_eq!(counted.count_total, 0, "{limits} limits by {algorithm:?}");
         }
     }

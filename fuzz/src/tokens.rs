@@ -59,17 +59,20 @@ fn raw(bytes: &[u8]) {
     }
 }
 
+/// A part of a token that counts. Text that is no UTF-8, in a string that nobody looks at, does not end a token, as it does
+/// not for every upstream; and a number that no reader of ours can hold, which is `None` here, is a JSON number all the same.
+pub(crate) fn read(part: &[u8]) -> Option<Value> {
+    serde_json::from_str(&String::from_utf8_lossy(part)).ok()
+}
+
 /// What a signed token says is only believed if it is understood, and in its time.
 fn counts_rightly(facts: &Facts, header: &[u8], payload: &[u8]) {
     let Some(user) = claimed(facts) else { return };
-    // Text that is no UTF-8, in a string that nobody looks at, does not end a token, as it does not for every upstream;
-    // and a number that no reader of ours can hold is a JSON number all the same.
-    let read = |part| serde_json::from_str::<Value>(&String::from_utf8_lossy(part));
-    if let Ok(header) = read(header) {
+    if let Some(header) = read(header) {
         assert_eq!(header["alg"], "HS256", "signed by another algorithm");
         assert!(header.get("crit").is_none(), "what must be understood is not");
     }
-    let Ok(payload) = read(payload) else { return };
+    let Some(payload) = read(payload) else { return };
     let said = match &payload["sub"] {
         Value::String(text) => text.clone(),
         Value::Bool(bool) => bool.to_string(),

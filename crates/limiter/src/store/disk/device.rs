@@ -1,6 +1,6 @@
 //! The few things that are done to the files of a state folder: by a real folder, or by one that loses power in tests.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -84,21 +84,34 @@ pub(super) fn create_anew<D: Device>(device: &D, name: &str) -> io::Result<D::Ap
     }
 }
 
-/// A folder of the file system.
+/// A folder of the file system, which one process at a time has.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Locked as long as it is open; a process that is killed leaves it unlocked.
+    _lock: File,
 }
+
+/// What is locked.
+const LOCK: &str = "LOCK";
 
 impl Folder {
     /// The folder at `path`, made if it is not there.
     ///
     /// # Errors
     ///
-    /// It cannot be made, or is no folder.
+    /// It cannot be made, is no folder, or another process has it.
     pub fn at(path: &Path) -> io::Result<Folder> {
         fs::create_dir_all(path)?;
-        let folder = Folder { path: path.to_owned() };
+        let lock = OpenOptions::new().create(true).append(true).open(path.join(LOCK))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                let busy = format!("another process uses {}: stop it, or choose another folder", path.display());
+                io::Error::new(io::ErrorKind::ResourceBusy, busy)
+            }
+            TryLockError::Error(error) => error,
+        })?;
+        let folder = Folder { path: path.to_owned(), _lock: lock };
         folder.names()?;
         Ok(folder)
     }

@@ -15,9 +15,9 @@
 //! A record is a counter's fingerprint (tag, place: 8 bytes each), the number of words of its state (1 byte, 2 to 64),
 //! and these words (8 bytes each). It replaces what was known of the counter before.
 //!
-//! Bytes of 255 follow up to the next multiple of 512, and then, in sectors of its own, a copy of all of it. Disks write and lose whole sectors: one that goes bad is in one of the two, and the other is read. So whoever was told that
-//! a frame is kept can rely on it. And a sector of zeros tells of a crash that came before it was written, for no frame
-//! has one.
+//! Bytes of 255 follow up to the next multiple of 512, and then, in sectors of its own, a copy of all of it. Disks write
+//! and lose whole sectors: one that goes bad is in one of the two, and the other is read. So whoever was told that a frame
+//! is kept can rely on it. And a sector of zeros tells of a crash that came before it was written, for no frame has one.
 
 use super::Record;
 

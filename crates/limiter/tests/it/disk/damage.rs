@@ -124,3 +124,14 @@ fn a_real_folder_is_read_again() {
         assert!(journal.wait(journal.latest(counter), LONG));
     }
 }
+
+/// M9.
+#[test]
+fn a_folder_has_one_owner() {
+    let place = tempfile::tempdir().unwrap();
+    let owner = Folder::at(place.path()).unwrap();
+    let error = Folder::at(place.path()).unwrap_err();
+    assert!(error.to_string().contains("another process uses"), "{error}");
+    drop(owner);
+    Folder::at(place.path()).unwrap();
+}

@@ -65,6 +65,16 @@ pub(crate) fn read(part: &[u8]) -> Option<Value> {
     serde_json::from_str(&String::from_utf8_lossy(part)).ok()
 }
 
+/// Who a token says it is of.
+pub(crate) fn said(payload: &Value) -> String {
+    match &payload["sub"] {
+        Value::String(text) => text.clone(),
+        Value::Bool(bool) => bool.to_string(),
+        Value::Number(number) => number.to_string(),
+        other => panic!("{other} is no user"),
+    }
+}
+
 /// What a signed token says is only believed if it is understood, and in its time.
 fn counts_rightly(facts: &Facts, header: &[u8], payload: &[u8]) {
     let Some(user) = claimed(facts) else { return };
@@ -73,13 +83,7 @@ fn counts_rightly(facts: &Facts, header: &[u8], payload: &[u8]) {
         assert!(header.get("crit").is_none(), "what must be understood is not");
     }
     let Some(payload) = read(payload) else { return };
-    let said = match &payload["sub"] {
-        Value::String(text) => text.clone(),
-        Value::Bool(bool) => bool.to_string(),
-        Value::Number(number) => number.to_string(),
-        other => panic!("{other} is no user"),
-    };
-    assert_eq!(said, user, "another user than the token says");
+    assert_eq!(said(&payload), user, "another user than the token says");
     let now = NOW.as_micros() as f64 / 1e6;
     if let Some(expires) = payload["exp"].as_f64() {
         assert!(expires > now - 1.0, "it expired at {expires}");

@@ -49,8 +49,8 @@ impl<'a> Key<'a> {
     }
 
     /// Feeds the key's bytes to `sink`: its head (16 bytes), then each value as its length (u32, little endian;
-    /// `u32::MAX` for a missing one) and its bytes. The number of values is the limit's, of a marker one more, and identities are hashes that
-    /// do not differ by just a scale, so no two keys of a policy share their bytes (I45).
+    /// `u32::MAX` for a missing one) and its bytes. The number of values is the limit's, of a marker one more, and
+    /// identities are hashes that do not differ by just a scale, so no two keys of a policy share their bytes (I45).
     pub fn write(&self, mut sink: impl FnMut(&[u8])) {
         sink(&self.head().to_le_bytes());
         for value in self.values() {

@@ -178,7 +178,8 @@ impl<C: Clock> Engine<C> {
         });
     }
 
-    /// Decides a demand as [`Engine::check`] does, and what is charged is kept in one of `places` until it is settled, released or expires.
+    /// Decides a demand as [`Engine::check`] does, and what is charged is kept in one of `places` until it is settled,
+    /// released or expires.
     pub fn reserve<'d>(
         &self,
         places: &mut Places<'_>,

@@ -26,8 +26,8 @@ fn concurrency() {
 
 /// Plays a table. A row `quota …` begins with a fresh counter, `becomes …` changes the rule of the one at hand. Other
 /// rows are events: when, what, and the numbers that come of it. What is a cost, which is charged if it fits; `peek N`,
-/// which is not; `charge N`, which is also if it does not; `refuse N`, of which is charged what is left; or `settle A as B of T`, which replaces a charge of A units
-/// at T by B units.
+/// which is not; `charge N`, which is also if it does not; `refuse N`, of which is charged what is left; or `settle A as B
+/// of T`, which replaces a charge of A units at T by B units.
 fn check(name: &str) {
     let mut counter = None;
     for row in read(name) {
